@@ -1,0 +1,84 @@
+# fwctl. `make` alone prints this menu.
+#
+# Only Go, make and, for the tests of the kernel, root are expected to be here;
+# scripts/deps.sh installs what else a target needs.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+export CGO_ENABLED := 0
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@2026.2.2
+CROSS      := openbsd/amd64 freebsd/amd64 darwin/arm64 linux/arm64
+FUZZTIME   ?= 30s
+SOAKTIME   ?= 10m
+
+# The packages whose tests rewrite their expected files with -update.
+GOLDEN = $(shell grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -r -n1 dirname | sort -u)
+# Every fuzz target, as PACKAGE:FUNCTION.
+FUZZ   = $(shell grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|^(.*)/[^/]*:func (.*)|\1:\2|' | sort)
+
+.PHONY: help build install test bench fuzz lint cover cross golden docs demo size soak clean
+
+help: ## print this menu
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/fwctl, static
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/fwctl ./cmd/fwctl
+
+install: build ## bin/fwctl to $(DESTDIR)/usr/sbin; enables nothing
+	install -D -m 0755 bin/fwctl $(DESTDIR)/usr/sbin/fwctl
+
+test: ## every test; as root also those that need a kernel, in network namespaces of their own
+	@scripts/deps.sh
+	go vet ./...
+	go test ./...
+
+demo: ## apply a policy in a throwaway namespace and see by packets what gets in
+	@scripts/deps.sh
+	@scripts/demo.sh
+
+bench: ## speed, as ratios measured side by side in one run, against the house's limits
+	@scripts/deps.sh
+	go run ./bench
+
+fuzz: ## every fuzz target for FUZZTIME each (30s)
+	@for t in $(FUZZ); do \
+	  echo "== $$t"; go test "$${t%:*}" -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME); \
+	done
+
+soak: ## the same tests and fuzz targets for SOAKTIME each (10m)
+	@scripts/deps.sh
+	go test -count=3 -timeout 120m ./...
+	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)
+
+lint: ## gofmt, go vet, staticcheck (pinned; its list of checks is staticcheck.conf)
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+cover: ## coverage by function, cover.html
+	@scripts/deps.sh
+	go test -coverpkg=./... -coverprofile=cover.out ./...
+	go tool cover -func=cover.out | tail -n 1
+	go tool cover -html=cover.out -o cover.html
+
+cross: ## build and vet for the systems that fwctl is not developed on
+	@for p in $(CROSS); do \
+	  echo "== $$p"; export GOOS=$${p%/*} GOARCH=$${p#*/}; go build ./... && go vet ./...; \
+	done
+
+golden: ## rewrite the expected files of the tests; look at the difference before you commit it
+	@for p in $(GOLDEN); do go test "$$p" -update; done
+
+docs: ## rewrite what is generated from the code: man pages, completions, schema
+	go generate ./...
+
+size: ## length of functions, against the house's targets
+	@go run ./internal/house/size
+
+clean: ## remove what the targets above made
+	rm -rf bin dist cover.out cover.html
