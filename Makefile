@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@2026.2.2
+LINT       := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CROSS      := openbsd/amd64 freebsd/amd64 darwin/arm64 linux/arm64
 FUZZTIME   ?= 30s
 SOAKTIME   ?= 10m
@@ -55,10 +55,10 @@ soak: ## the same tests and fuzz targets for SOAKTIME each (10m)
 	go test -count=3 -timeout 120m ./...
 	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)
 
-lint: ## gofmt, go vet, staticcheck (pinned; its list of checks is staticcheck.conf)
+lint: ## gofmt, go vet, golangci-lint (pinned; its list is .golangci.yml)
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not gofmt-ed:"; echo "$$bad"; exit 1; }
 	go vet ./...
-	go run $(STATICCHECK) ./...
+	go run $(LINT) run ./...
 
 cover: ## coverage by function, cover.html
 	@scripts/deps.sh
