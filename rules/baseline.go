@@ -97,8 +97,9 @@ func (m ICMP) Types(is6 bool) []uint8 {
 		types := append([]uint8{echo}, others...)
 		slices.Sort(types)
 		return types
+	default:
+		return []uint8{echo}
 	}
-	return []uint8{echo}
 }
 
 // Answers reports whether the packet is an ICMP request that is answered.

@@ -37,8 +37,9 @@ func (rs *Ruleset) Decide(p packet.Packet, at time.Time) Decision {
 		return rs.decideOutput(p, at)
 	case packet.Forward:
 		return rs.decideForward(p, at)
+	default:
+		return rs.decideInput(p, at)
 	}
-	return rs.decideInput(p, at)
 }
 
 func (rs *Ruleset) decideInput(p packet.Packet, at time.Time) Decision {
