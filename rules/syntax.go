@@ -1,0 +1,310 @@
+package rules
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// kind is the type of a TOML value.
+type kind uint16
+
+const (
+	stringKind kind = 1 << iota
+	integerKind
+	floatKind
+	booleanKind
+	dateKind          // 2027-01-31
+	dateTimeKind      // with an offset
+	localDateTimeKind // without
+	timeKind
+	arrayKind
+	tableKind
+	tablesKind // an array of tables
+)
+
+var kindOf = map[unstable.Kind]kind{
+	unstable.String: stringKind, unstable.Integer: integerKind, unstable.Float: floatKind, unstable.Bool: booleanKind,
+	unstable.LocalDate: dateKind, unstable.DateTime: dateTimeKind, unstable.LocalDateTime: localDateTimeKind,
+	unstable.LocalTime: timeKind, unstable.Array: arrayKind, unstable.InlineTable: tableKind,
+}
+
+var kindNouns = map[kind]string{
+	stringKind: "a string", integerKind: "an integer", floatKind: "a float", booleanKind: "a boolean", dateKind: "a date",
+	dateTimeKind: "a date-time", localDateTimeKind: "a date-time without offset", timeKind: "a time", arrayKind: "an array",
+	tableKind: "a table", tablesKind: "an array of tables",
+}
+
+// String returns the type with its article.
+func (k kind) String() string { return kindNouns[k] }
+
+// node is a TOML value with its place.
+type node struct {
+	kind     kind
+	off      int     // where it begins; for a table of its own, its header
+	text     string  // a string's value, another scalar as written
+	items    []*node // of an array
+	entries  []entry // of a table, in the order of the file
+	explicit bool    // a table with a header, or an inline one
+}
+
+// entry is a key of a table.
+type entry struct {
+	name string
+	off  int // where the key stands
+	val  *node
+}
+
+func (n *node) get(name string) *node {
+	for i := range n.entries {
+		if n.entries[i].name == name {
+			return n.entries[i].val
+		}
+	}
+	return nil
+}
+
+// fault is something wrong with the syntax of a file.
+type fault struct {
+	off       int
+	line, col int // used where off is negative
+	summary   string
+	duplicate bool // then earlier is the offset of the first definition
+	earlier   int
+}
+
+// document is the outcome of reading a file's syntax.
+type document struct {
+	root   *node
+	faults []fault
+	cut    bool // the root lacks what stands behind a fault
+}
+
+// parseTOML reads the syntax of a file. The tree and the places come from one
+// parser; the other, complete one, is the judge of what is TOML.
+func parseTOML(data []byte) document {
+	b := &builder{data: data, root: &node{kind: tableKind, explicit: true}, index: map[*node]map[string]*node{}}
+	b.table = b.root
+	err := b.build()
+	doc := document{root: b.root, faults: b.faults}
+	if len(doc.faults) > 0 && err == nil {
+		return doc // duplicates, all of them; the judge would stop at the first
+	}
+	if judged := judge(data); judged != nil {
+		doc.cut = true
+		doc.faults = append(doc.faults, *judged)
+		return doc
+	}
+	if err != nil {
+		doc.cut = true
+		doc.faults = append(doc.faults, b.fault(err))
+	}
+	return doc
+}
+
+// judge returns what BurntSushi/toml finds wrong.
+func judge(data []byte) *fault {
+	var nothing struct{}
+	_, err := toml.Decode(string(data), &nothing)
+	if err == nil {
+		return nil
+	}
+	var pe toml.ParseError
+	if !errors.As(err, &pe) {
+		return &fault{off: -1, line: 1, col: 1, summary: strings.TrimPrefix(err.Error(), "toml: ")}
+	}
+	return &fault{off: -1, line: pe.Position.Line, col: max(pe.Position.Col, 1), summary: pe.Message}
+}
+
+// builder makes the tree of nodes.
+type builder struct {
+	data   []byte
+	root   *node
+	table  *node // where key-value pairs go
+	faults []fault
+	index  map[*node]map[string]*node // look-up for tables with many keys
+}
+
+func (b *builder) build() error {
+	p := unstable.Parser{}
+	p.Reset(b.data)
+	for p.NextExpression() {
+		e := p.Expression()
+		switch e.Kind {
+		case unstable.KeyValue:
+			b.keyValue(b.table, e)
+		case unstable.Table:
+			b.table = b.header(e, false)
+		case unstable.ArrayTable:
+			b.table = b.header(e, true)
+		}
+	}
+	return p.Error()
+}
+
+func (b *builder) fault(err error) fault {
+	var pe *unstable.ParserError
+	if errors.As(err, &pe) {
+		return fault{off: cap(b.data) - cap(pe.Highlight), summary: pe.Message}
+	}
+	return fault{off: 0, summary: err.Error()}
+}
+
+// header enters [a.b] or [[a.b]].
+func (b *builder) header(e *unstable.Node, many bool) *node {
+	t := b.root
+	for it := e.Key(); it.Next(); {
+		k := it.Node()
+		name, off := string(k.Data), int(k.Raw.Offset)
+		old := b.get(t, name)
+		if !it.IsLast() {
+			t = b.within(t, old, name, off)
+			continue
+		}
+		return b.open(t, old, entry{name: name, off: off}, b.headerStart(off), many)
+	}
+	return t
+}
+
+// headerStart returns the offset of the bracket that opens the header in which
+// a key stands: headers fill a line of their own.
+func (b *builder) headerStart(off int) int {
+	line := bytes.LastIndexByte(b.data[:off], '\n') + 1
+	return line + max(bytes.IndexByte(b.data[line:off], '['), 0)
+}
+
+// within returns the table of that name in t, made if it is missing.
+func (b *builder) within(t, old *node, name string, off int) *node {
+	switch {
+	case old == nil:
+		old = &node{kind: tableKind, off: off}
+		b.add(t, entry{name: name, off: off, val: old})
+	case old.kind == tablesKind && len(old.items) > 0:
+		return old.items[len(old.items)-1]
+	}
+	return old
+}
+
+func (b *builder) open(t, old *node, e entry, off int, many bool) *node {
+	fresh := &node{kind: tableKind, off: off, explicit: true}
+	switch {
+	case old == nil && many:
+		e.val = &node{kind: tablesKind, off: off, items: []*node{fresh}}
+		b.add(t, e)
+	case old == nil:
+		e.val = fresh
+		b.add(t, e)
+	case many && old.kind == tablesKind:
+		old.items = append(old.items, fresh)
+	case !many && old.kind == tableKind && !old.explicit:
+		old.explicit, old.off = true, off
+		return old
+	default:
+		b.duplicate(e, old.off)
+	}
+	return fresh
+}
+
+// keyValue enters a.b = value into t.
+func (b *builder) keyValue(t *node, e *unstable.Node) {
+	var last *unstable.Node
+	for it := e.Key(); it.Next(); {
+		last = it.Node()
+		if it.IsLast() {
+			break
+		}
+		name, off := string(last.Data), int(last.Raw.Offset)
+		t = b.within(t, b.get(t, name), name, off)
+	}
+	name, off := string(last.Data), int(last.Raw.Offset)
+	val, _ := b.value(e.Value(), off+int(last.Raw.Length))
+	if old := b.get(t, name); old != nil {
+		b.duplicate(entry{name: name, off: off}, b.keyOffset(t, name))
+		return
+	}
+	b.add(t, entry{name: name, off: off, val: val})
+}
+
+func (b *builder) duplicate(e entry, earlier int) {
+	b.faults = append(b.faults, fault{off: e.off, summary: quote(e.name) + " is defined twice", duplicate: true, earlier: earlier})
+}
+
+// value makes the node of a value that begins at or after the offset, and
+// returns where it ends. The parser gives no place for arrays, so the gaps are
+// walked over.
+func (b *builder) value(v *unstable.Node, from int) (*node, int) {
+	n := &node{kind: kindOf[v.Kind]}
+	switch v.Kind {
+	case unstable.Array:
+		n.off = b.skip(from, '[')
+		end := n.off + 1
+		for it := v.Children(); it.Next(); {
+			var item *node
+			item, end = b.value(it.Node(), end)
+			n.items = append(n.items, item)
+		}
+		return n, b.skip(end, ']') + 1
+	case unstable.InlineTable:
+		n.off, n.explicit = int(v.Raw.Offset), true
+		end := n.off + 1
+		for it := v.Children(); it.Next(); {
+			b.keyValue(n, it.Node())
+			end = int(it.Node().Raw.Offset + it.Node().Raw.Length)
+		}
+		return n, b.skip(end, '}') + 1
+	}
+	n.off, n.text = int(v.Raw.Offset), string(v.Data)
+	return n, int(v.Raw.Offset + v.Raw.Length)
+}
+
+// skip walks over white space, commas, equal signs and comments to the
+// character, and returns its offset.
+func (b *builder) skip(from int, to byte) int {
+	for i := from; i < len(b.data); i++ {
+		switch b.data[i] {
+		case to:
+			return i
+		case '#':
+			if end := bytes.IndexByte(b.data[i:], '\n'); end > 0 {
+				i += end
+			}
+		}
+	}
+	return min(from, len(b.data))
+}
+
+// manyKeys is the size from which a table's keys are looked up by map.
+const manyKeys = 16
+
+func (b *builder) get(t *node, name string) *node {
+	if len(t.entries) < manyKeys {
+		return t.get(name)
+	}
+	return b.index[t][name]
+}
+
+func (b *builder) add(t *node, e entry) {
+	t.entries = append(t.entries, e)
+	switch {
+	case len(t.entries) == manyKeys:
+		m := make(map[string]*node, 2*manyKeys)
+		for _, e := range t.entries {
+			m[e.name] = e.val
+		}
+		b.index[t] = m
+	case len(t.entries) > manyKeys:
+		b.index[t][e.name] = e.val
+	}
+}
+
+func (b *builder) keyOffset(t *node, name string) int {
+	for _, e := range t.entries {
+		if e.name == name {
+			return e.off
+		}
+	}
+	return t.off
+}
