@@ -1,0 +1,40 @@
+package main
+
+import "fmt"
+
+// row is one line of the table: a ratio, and the limit that it has to keep.
+type row struct {
+	work      string
+	ratio     float64
+	low, high float64 // the limits; zero: none on that side
+	detail    string  // what was set side by side
+}
+
+// holds reports whether the ratio keeps its limits.
+func (r row) holds() bool {
+	return (r.low == 0 || r.ratio >= r.low) && (r.high == 0 || r.ratio <= r.high)
+}
+
+// String is the row as printed.
+func (r row) String() string {
+	verdict := "ok"
+	switch {
+	case r.low == 0 && r.high == 0:
+		verdict = "-"
+	case !r.holds():
+		verdict = "BROKEN"
+	}
+	return fmt.Sprintf("%-6s %7.3f x  %-14s %s\n%26s%s", verdict, r.ratio, r.limit(), r.work, "", r.detail)
+}
+
+func (r row) limit() string {
+	switch {
+	case r.low != 0 && r.high != 0:
+		return fmt.Sprintf("%.2f to %.2f", r.low, r.high)
+	case r.low != 0:
+		return fmt.Sprintf(">= %.2f", r.low)
+	case r.high != 0:
+		return fmt.Sprintf("<= %.2f", r.high)
+	}
+	return "no limit"
+}
