@@ -1,0 +1,312 @@
+package nftables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	gnft "github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	live "github.com/fwctl/fwctl/live/nftables"
+	read "github.com/fwctl/fwctl/read/nftables"
+	"github.com/fwctl/fwctl/render/nftables"
+)
+
+// retries bounds how often a transaction is planned anew because another program
+// changed the rules meanwhile.
+const retries = 10
+
+// ErrUnproved says that the kernel took the transaction but then shows something
+// else than was sent.
+var ErrUnproved = errors.New("the rules read back are not the rules sent")
+
+// Generation returns the id of the running ruleset's generation.
+func Generation(ctx context.Context) (uint32, error) {
+	c, err := live.Dial(0)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return c.Generation()
+}
+
+// Present reports whether the table exists.
+func Present(ctx context.Context) (bool, error) {
+	c, err := live.Dial(0)
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	return c.HasTable(unix.NFPROTO_INET, nftables.TableName)
+}
+
+// Plan says what Apply would send, one line a change.
+func Plan(ctx context.Context, p *nftables.Program) ([]string, error) {
+	d, _, err := plan(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return d.lines(), nil
+}
+
+// Apply makes the kernel hold the program and returns what it sent, one line a
+// change; nothing if there was nothing to send. Whatever the kernel answers, it
+// is read again before Apply says what happened.
+func Apply(ctx context.Context, p *nftables.Program) ([]string, error) {
+	for range retries {
+		d, gen, err := plan(ctx, p)
+		if err != nil || d.empty() {
+			return nil, err
+		}
+		err = d.send(gen)
+		if errors.Is(err, unix.ERESTART) {
+			continue
+		}
+		return d.lines(), verify(ctx, p, d, err)
+	}
+	return nil, fmt.Errorf("replace table inet %s: %w (%d tries)", nftables.TableName, live.ErrUnstable, retries)
+}
+
+// verify compares the kernel with the program after a transaction that ended
+// with sent.
+func verify(ctx context.Context, p *nftables.Program, tried *difference, sent error) error {
+	rest, _, err := plan(ctx, p)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
+	case rest.empty():
+		return nil // committed, whatever the answer was
+	case sent != nil && slices.Equal(rest.lines(), tried.lines()):
+		return fmt.Errorf("replace table inet %s: %w; nothing was changed", nftables.TableName, explain(sent))
+	case sent != nil:
+		return fmt.Errorf("replace table inet %s: %w", nftables.TableName, explain(sent))
+	}
+	return fmt.Errorf("%w: %v", ErrUnproved, rest.lines())
+}
+
+// explain adds what an error number of the kernel usually means here.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w (needs CAP_NET_ADMIN, or another program owns the table)", err)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w (a feature of nf_tables that this kernel lacks?)", err)
+	}
+	return err
+}
+
+// Remove deletes the table and says so; nothing if there is none.
+func Remove(ctx context.Context) ([]string, error) {
+	there, err := Present(ctx)
+	if err != nil || !there {
+		return nil, err
+	}
+	c, err := gnft.New()
+	if err != nil {
+		return nil, err
+	}
+	c.DelTable(table())
+	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("delete table inet %s: %w", nftables.TableName, explain(err))
+	}
+	return []string{"delete table inet " + nftables.TableName}, nil
+}
+
+func plan(ctx context.Context, p *nftables.Program) (*difference, uint32, error) {
+	c, err := live.Dial(0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer c.Close()
+	t, gen, err := c.Table(ctx, unix.NFPROTO_INET, nftables.TableName)
+	if err != nil {
+		return nil, 0, explain(err)
+	}
+	d, err := diff(p, t)
+	return d, gen, err
+}
+
+func table() *gnft.Table {
+	return &gnft.Table{Name: nftables.TableName, Family: gnft.TableFamilyINet}
+}
+
+// send puts the whole difference into one transaction that the kernel takes only
+// if the generation is still the one that was read. What others refer to comes
+// before them, and what refers to others goes before those.
+func (d *difference) send(gen uint32) error {
+	c, err := gnft.New()
+	if err != nil {
+		return err
+	}
+	t := table()
+	if d.recreate {
+		c.DelTable(t)
+	}
+	if d.create || d.recreate {
+		c.AddTable(t)
+	}
+	d.sendDeletedRules(c, t)
+	d.sendDeletedElements(c, t)
+	d.sendOld(c, t)
+	sets, err := d.sendSets(c, t)
+	if err != nil {
+		return err
+	}
+	d.sendChains(c, t, false)
+	if err := d.sendElements(c, t, sets); err != nil {
+		return err
+	}
+	d.sendRules(c, t, false)
+	// Base chains come last: from here to the commit, which the kernel does at
+	// once, they already stand at their hooks.
+	d.sendChains(c, t, true)
+	d.sendRules(c, t, true)
+	return c.FlushWithGenID(gen)
+}
+
+func (d *difference) sendDeletedRules(c *gnft.Conn, t *gnft.Table) {
+	for _, r := range d.rules {
+		if r.del.handle != 0 {
+			_ = c.DelRule(&gnft.Rule{Table: t, Chain: &gnft.Chain{Table: t, Name: r.chain}, Handle: r.del.handle}) // has a handle
+		}
+	}
+}
+
+func (d *difference) sendDeletedElements(c *gnft.Conn, t *gnft.Table) {
+	for _, e := range d.elements {
+		if len(e.del) > 0 {
+			_ = c.SetDeleteElements(setOf(t, e.set), elements(e.del)) // the error is sticky
+		}
+	}
+}
+
+// sendOld deletes sets and chains that nothing refers to any more: maps first,
+// since their elements refer to chains.
+func (d *difference) sendOld(c *gnft.Conn, t *gnft.Table) {
+	for _, name := range d.oldSets {
+		c.DelSet(&gnft.Set{Table: t, Name: name})
+	}
+	for _, name := range d.oldChains {
+		c.DelChain(&gnft.Chain{Table: t, Name: name})
+	}
+}
+
+func (d *difference) sendSets(c *gnft.Conn, t *gnft.Table) (map[string]*gnft.Set, error) {
+	out := map[string]*gnft.Set{}
+	for _, s := range d.sets {
+		g := setOf(t, s)
+		if err := c.AddSet(g, nil); err != nil {
+			return nil, fmt.Errorf("add set %s: %w", s.Name, err)
+		}
+		out[s.Name] = g
+	}
+	return out, nil
+}
+
+func (d *difference) sendElements(c *gnft.Conn, t *gnft.Table, added map[string]*gnft.Set) error {
+	for _, e := range d.elements {
+		g := added[e.set.Name]
+		if g == nil {
+			g = setOf(t, e.set)
+		}
+		if err := c.SetAddElements(g, elements(e.add)); err != nil {
+			return fmt.Errorf("add elements to %s: %w", e.set.Name, err)
+		}
+	}
+	return nil
+}
+
+func elements(es []element) []gnft.SetElement {
+	out := make([]gnft.SetElement, len(es))
+	for i, e := range es {
+		out[i] = gnft.SetElement{Key: e.key, IntervalEnd: e.end, Comment: e.comment}
+		if e.verdict.Kind != nftables.None {
+			out[i].VerdictData = verdict(e.verdict)
+		}
+	}
+	return out
+}
+
+func (d *difference) sendChains(c *gnft.Conn, t *gnft.Table, base bool) {
+	for _, ch := range slices.Concat(d.chains, d.policies) {
+		if (ch.Base != nil) != base {
+			continue
+		}
+		g := &gnft.Chain{Table: t, Name: ch.Name}
+		if b := ch.Base; b != nil {
+			policy := gnft.ChainPolicy(policyNum(b.Policy))
+			g.Type, g.Policy = gnft.ChainTypeFilter, &policy
+			g.Hooknum = gnft.ChainHookRef(gnft.ChainHook(hookNums[b.Hook]))
+			g.Priority = gnft.ChainPriorityRef(gnft.ChainPriority(b.Priority))
+		}
+		c.AddChain(g)
+	}
+}
+
+// sendRules puts the new rules of base chains, or of all others, into place. A
+// chain's changes run from its last rule to its first.
+func (d *difference) sendRules(c *gnft.Conn, t *gnft.Table, base bool) {
+	for _, r := range slices.Backward(d.rules) {
+		if r.add.text == "" || r.base != base {
+			continue
+		}
+		g := &gnft.Rule{Table: t, Chain: &gnft.Chain{Table: t, Name: r.chain}, Exprs: r.add.exprs, Position: r.before}
+		if r.add.comment != "" {
+			g.UserData = userdata.AppendString(nil, userdata.TypeComment, r.add.comment)
+		}
+		if r.before != 0 {
+			c.InsertRule(g)
+		} else {
+			c.AddRule(g)
+		}
+	}
+}
+
+var fieldTypes = map[nftables.Field]gnft.SetDatatype{
+	nftables.FieldProto: gnft.TypeInetProto,
+	nftables.FieldPort:  gnft.TypeInetService,
+	nftables.FieldAddr4: gnft.TypeIPAddr,
+	nftables.FieldAddr6: gnft.TypeIP6Addr,
+	nftables.FieldICMP:  gnft.TypeICMPType,
+	nftables.FieldICMP6: gnft.TypeICMP6Type,
+}
+
+// setOf encodes a set without its elements.
+func setOf(t *gnft.Table, s *nftables.Set) *gnft.Set {
+	types := make([]gnft.SetDatatype, len(s.Fields))
+	for i, f := range s.Fields {
+		types[i] = fieldTypes[f]
+	}
+	g := &gnft.Set{Table: t, Name: s.Name, KeyType: types[0], IsMap: s.Map, Interval: s.Interval,
+		Dynamic: s.Dynamic, HasTimeout: s.Dynamic, Timeout: s.Timeout, Size: s.Size, Comment: s.Comment,
+		KeyByteOrder: binaryutil.BigEndian}
+	if len(types) > 1 {
+		g.KeyType = gnft.MustConcatSetType(types...)
+	}
+	if s.Map {
+		g.DataType = gnft.TypeVerdict
+	}
+	return g
+}
+
+// kindOf says what the kernel shows of a set that setOf encodes.
+func kindOf(s *nftables.Set) read.Set {
+	g := setOf(table(), s)
+	k := read.Set{KeyType: g.KeyType.GetNFTMagic(), KeyLen: g.KeyType.Bytes, Timeout: s.Timeout, Size: s.Size}
+	for _, f := range []struct {
+		on  bool
+		bit uint32
+	}{{s.Interval, unix.NFT_SET_INTERVAL}, {s.Map, unix.NFT_SET_MAP}, {s.Dynamic, unix.NFT_SET_EVAL | unix.NFT_SET_TIMEOUT}} {
+		if f.on {
+			k.Flags |= f.bit
+		}
+	}
+	if s.Map {
+		k.DataType = unix.NFT_DATA_VERDICT
+	}
+	return k
+}

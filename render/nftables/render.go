@@ -1,0 +1,247 @@
+package nftables
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// Render compiles the ruleset. It is canonical: equal rulesets give equal
+// programs. nftables can say all that a policy can, so there are no problems but
+// notes.
+func Render(rs *rules.Ruleset) (*Program, rules.Problems) {
+	b := &builder{rs: rs, sets: map[string]*Set{}, chains: map[string]*Chain{}}
+	b.input()
+	b.output()
+	b.forward()
+	return b.program(), notes(rs)
+}
+
+// notes tells which groups stand for nobody because their names are not
+// resolved.
+func notes(rs *rules.Ruleset) rules.Problems {
+	var ps rules.Problems
+	for _, g := range rs.Groups {
+		for _, name := range g.Unresolved {
+			ps = append(ps, rules.Problem{Pos: g.Pos, Severity: rules.Note,
+				Summary: "group." + g.Name + ": " + name + " is not resolved, its addresses are missing from the rendering",
+				Hint:    "apply resolves names; give --host FILE to render with known addresses"})
+		}
+	}
+	return ps
+}
+
+// builder collects sets and chains by name.
+type builder struct {
+	rs     *rules.Ruleset
+	sets   map[string]*Set
+	chains map[string]*Chain
+}
+
+func (b *builder) program() *Program {
+	p := &Program{}
+	for _, s := range b.sets {
+		s.sort()
+		p.Sets = append(p.Sets, s)
+	}
+	for _, c := range b.chains {
+		p.Chains = append(p.Chains, c)
+	}
+	slices.SortFunc(p.Sets, func(x, y *Set) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(p.Chains, func(x, y *Chain) int {
+		return cmp.Or(cmp.Compare(b2i(x.Base != nil), b2i(y.Base != nil)), cmp.Compare(x.Name, y.Name))
+	})
+	return p
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// chain returns the chain of that name, new if there is none.
+func (b *builder) chain(name string) *Chain {
+	c, ok := b.chains[name]
+	if !ok {
+		c = &Chain{Name: name}
+		b.chains[name] = c
+	}
+	return c
+}
+
+// set returns the set of that name, made by the template if there is none.
+func (b *builder) set(template Set) *Set {
+	s, ok := b.sets[template.Name]
+	if !ok {
+		s = &template
+		b.sets[s.Name] = s
+	}
+	return s
+}
+
+func (c *Chain) add(comment string, stmts ...Stmt) {
+	c.Rules = append(c.Rules, Rule{Stmts: stmts, Comment: comment})
+}
+
+var (
+	accept = Verdict{Kind: Accept}
+	drop   = Verdict{Kind: Drop}
+	ret    = Verdict{Kind: Return}
+)
+
+// input is the path of a packet for this host, in the order of the design.
+func (b *builder) input() {
+	c := b.chain("input")
+	c.Base = &Base{Hook: packet.Input, Policy: packet.Drop}
+	// First and bare: compliance scanners look for exactly this rule.
+	c.add("", Loopback{}, accept)
+	b.baseline(c, rules.InputBaseline)
+	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
+	if b.rs.LogDenied {
+		c.add("", CTState{[]packet.State{packet.Invalid}}, Log{Prefix: "fwctl invalid: "})
+	}
+	c.add("invalid", CTState{[]packet.State{packet.Invalid}}, Counter{}, drop)
+	b.blocks(c, "blocks", b.rs.Blocks)
+	b.icmp(c, b.rs.ICMP)
+	b.dispatch(c, b.rs.Services)
+	b.refuse(c, "defaults.inbound", b.rs.Inbound)
+}
+
+// output is the path of a packet from this host. Without anything to refuse
+// there is none.
+func (b *builder) output() {
+	if b.rs.Outbound == packet.Accept && len(b.rs.OutboundBlocks) == 0 {
+		return
+	}
+	c := b.chain("output")
+	c.Base = &Base{Hook: packet.Output, Policy: packet.Accept}
+	c.add("", Loopback{Out: true}, accept)
+	b.baseline(c, rules.OutputBaseline)
+	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
+	b.blocks(c, "output.blocks", b.rs.OutboundBlocks)
+	if b.rs.ICMP != rules.ICMPMinimal {
+		b.icmp(c, rules.ICMPStandard)
+	}
+	b.dispatch(c, b.rs.Outbounds)
+	b.refuse(c, "defaults.outbound", b.rs.Outbound)
+}
+
+// forward is the path of a packet through this host.
+func (b *builder) forward() {
+	if b.rs.Routed == rules.RoutedIgnore {
+		return
+	}
+	c := b.chain("forward")
+	c.Base = &Base{Hook: packet.Forward, Policy: packet.Accept}
+	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
+	b.blocks(c, "blocks", b.rs.Blocks)
+	b.dispatch(c, b.rs.Routes)
+	def := packet.Drop
+	if b.rs.Routed == rules.RoutedAccept {
+		def = packet.Accept
+	}
+	b.refuse(c, "defaults.routed", def)
+}
+
+// baseline gives each protocol of the baseline a chain, found in one look-up so
+// that all other protocols pass it at the cost of one.
+func (b *builder) baseline(c *Chain, allowances rules.Baseline) {
+	m := b.set(Set{Name: c.Name + ".baseline", Fields: []Field{FieldProto}, Map: true})
+	c.add("", Vmap{Key: []Load{{Field: FieldProto}}, Map: m.Name})
+	for _, a := range allowances {
+		name := c.Name + ".baseline." + protoText(a.Proto)
+		if _, known := b.chains[name]; !known {
+			m.Elements = append(m.Elements, Element{Proto: a.Proto, Verdict: Verdict{Kind: Jump, Chain: name}})
+		}
+		b.allow(c.Name, b.chain(name), a)
+	}
+}
+
+// allow writes one allowance, a rule for each of its sources.
+func (b *builder) allow(hook string, c *Chain, a rules.Allowance) {
+	var stmts []Stmt
+	switch {
+	case len(a.Types) > 0:
+		stmts = append(stmts, b.icmpTypes(hook+"."+slug(a.Name), a.Is6, a.Types))
+	default:
+		stmts = append(stmts, Family{a.Is6})
+	}
+	if a.Src != 0 {
+		stmts = append(stmts,
+			Port{Proto: a.Proto, Src: true, Range: packet.PortRange{Lo: a.Src, Hi: a.Src}},
+			Port{Proto: a.Proto, Range: packet.PortRange{Lo: a.Dst, Hi: a.Dst}})
+	}
+	if len(a.From) == 0 {
+		c.add(a.Name, append(stmts, accept)...)
+	}
+	for _, f := range a.From {
+		// The address comes first and brings the family's test with it.
+		rest := slices.DeleteFunc(slices.Clone(stmts), func(s Stmt) bool { return s == Stmt(Family{a.Is6}) })
+		c.add(a.Name, append(append([]Stmt{Addr{Src: true, Prefix: f}}, rest...), accept)...)
+	}
+}
+
+// icmpTypes matches one type directly and several through a set.
+func (b *builder) icmpTypes(name string, is6 bool, types []uint8) Stmt {
+	if len(types) == 1 {
+		return ICMPType{Is6: is6, Type: types[0]}
+	}
+	field, suffix := FieldICMP, ".v4"
+	if is6 {
+		field, suffix = FieldICMP6, ".v6"
+	}
+	s := b.set(Set{Name: name + suffix, Fields: []Field{field}})
+	if len(s.Elements) == 0 {
+		for _, t := range types {
+			s.Elements = append(s.Elements, Element{ICMP: t})
+		}
+	}
+	return Lookup{Key: []Load{{Field: field}}, Set: s.Name}
+}
+
+func (b *builder) icmp(c *Chain, m rules.ICMP) {
+	for _, is6 := range []bool{false, true} {
+		if types := m.Types(is6); len(types) > 0 {
+			c.add("defaults.icmp", b.icmpTypes(c.Name+".icmp-requests", is6, types), Counter{}, accept)
+		}
+	}
+}
+
+// blocks puts the blocks into a chain of their own, which input and forward
+// share.
+func (b *builder) blocks(c *Chain, name string, blocks []*rules.Rule) {
+	if len(blocks) == 0 {
+		return
+	}
+	if _, done := b.chains[name]; !done {
+		bc := b.chain(name)
+		for _, r := range blocks {
+			for _, alt := range b.alternatives(r, conditions{transports: true}) {
+				bc.add(r.ID(), append(alt, Counter{}, drop)...)
+			}
+		}
+	}
+	c.add("", Verdict{Kind: Jump, Chain: name})
+}
+
+// refuse writes the default as the last rule of a base chain.
+func (b *builder) refuse(c *Chain, name string, def packet.Verdict) {
+	if def == packet.Accept {
+		c.add(name, Counter{}, accept)
+		return
+	}
+	if b.rs.LogDenied {
+		c.add("", Log{Prefix: "fwctl " + name + ": "})
+	}
+	if def == packet.Reject {
+		c.add(name, FibType{Type: "broadcast"}, Counter{}, drop)
+		c.add(name, FibType{Type: "multicast"}, Counter{}, drop)
+		c.add(name, L4Proto{packet.TCP}, Counter{}, Reject{Reset: true})
+		c.add(name, L4Proto{packet.UDP}, Counter{}, Reject{})
+	}
+	c.add(name, Counter{}, drop)
+}
