@@ -109,8 +109,8 @@ func (l *loader) checkDirection(s *Statement) {
 	if len(s.In) > 0 {
 		l.errorAt(s.In[0].Pos, "an outbound block has no in: its packets enter nowhere", "")
 	}
-	if !s.To.Given() {
-		l.errorAt(s.Pos, "["+s.ID()+"] has no to", `such as to = ["any"]`)
+	if !s.To.Given() && len(s.Ports)+len(s.Protocols) == 0 {
+		l.errorAt(s.Pos, "["+s.ID()+"] blocks everything: it names no to, ports or protocols", `such as to = ["169.254.169.254"]`)
 	}
 }
 
@@ -141,15 +141,29 @@ func (l *loader) makeParts(s *Statement) []part {
 	if trans := transports(s.Ports, s.SourcePorts, s.Protocols); len(trans) > 0 || !s.Profile.Given() {
 		parts = append(parts, part{from: s.From, to: s.To, trans: trans})
 	}
-	if len(s.With) > 0 && !s.Profile.Given() {
+	if s.Profile.Given() {
+		if p := l.profile(s); p != nil {
+			parts = append(parts, l.useProfile(s, p)...)
+		}
+		return l.ownBeside(s, parts)
+	}
+	if len(s.With) > 0 {
 		l.errorAt(s.With[0].Pos, "with sets the parameters of a profile, and there is none", "")
 	}
-	if len(s.Audiences) > 0 && !s.Profile.Given() {
+	if len(s.Audiences) > 0 {
 		names := make([]string, len(s.Audiences))
 		for i, a := range s.Audiences {
 			names[i] = a.Name
 		}
 		l.errorAt(s.fromPos, "from names audiences ("+strings.Join(names, ", ")+"), which only profiles have", `without a profile: from = ["192.0.2.0/24"]`)
+	}
+	return parts
+}
+
+// ownBeside checks that ports beside a profile have a from of their own.
+func (l *loader) ownBeside(s *Statement, parts []part) []part {
+	if len(s.Audiences) > 0 && len(s.Ports)+len(s.Protocols) > 0 && !s.broken {
+		l.errorAt(s.fromPos, "from names audiences, but the service also has ports of its own, which have none", "make the ports a service of their own")
 	}
 	return parts
 }

@@ -26,22 +26,26 @@ type LoadOptions struct {
 // never nil; it is of use to Resolve, even if problems were found, for finding
 // the rest of them.
 func Load(fsys fs.FS, name string, opt LoadOptions) (*Policy, Problems) {
-	l := &loader{
-		fsys:    fsys,
-		opt:     opt,
-		policy:  &Policy{Path: name, files: &files{byName: map[string]*fileText{}}},
-		defined: map[string]Pos{},
-		read:    map[string]*whole{},
-		open:    map[string]bool{},
-		feeds:   map[string]*feed{},
-	}
+	l := newLoader(fsys, name, opt)
 	w := l.file(name, PolicySource, Pos{})
 	if w != nil {
 		l.finish(w)
 	}
 	l.policy.broken = len(l.problems.Of(Error)) > 0
-	l.problems.Sort()
-	return l.policy, l.problems
+	return l.policy, l.problems.tidy()
+}
+
+func newLoader(fsys fs.FS, name string, opt LoadOptions) *loader {
+	return &loader{
+		fsys:     fsys,
+		opt:      opt,
+		policy:   &Policy{Path: name, files: &files{byName: map[string]*fileText{}}},
+		defined:  map[string]Pos{},
+		read:     map[string]*whole{},
+		open:     map[string]bool{},
+		feeds:    map[string]*feed{},
+		profiles: map[string]*Profile{},
+	}
 }
 
 type loader struct {
@@ -49,10 +53,11 @@ type loader struct {
 	opt      LoadOptions
 	policy   *Policy
 	problems Problems
-	defined  map[string]Pos    // sections by path: "service.ssh"
-	read     map[string]*whole // files that were read, by path
-	open     map[string]bool   // files whose includes are being read
-	feeds    map[string]*feed  // files of addresses, by path
+	defined  map[string]Pos      // sections by path: "service.ssh"
+	read     map[string]*whole   // files that were read, by path
+	open     map[string]bool     // files whose includes are being read
+	feeds    map[string]*feed    // files of addresses, by path
+	profiles map[string]*Profile // by kind and path
 }
 
 func (l *loader) display(name string) string {

@@ -184,6 +184,7 @@ type Statement struct {
 	portsPos   Pos // of the key ports; likewise the next
 	sourcesPos Pos
 	protosPos  Pos
+	nevers     []Never
 	parts      []part // what it opens, profile and all; made when everything is read
 	broken     bool
 }

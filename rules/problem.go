@@ -107,3 +107,9 @@ func (ps Problems) Sort() {
 			cmp.Compare(a.Summary, b.Summary))
 	})
 }
+
+// tidy returns the problems in order, each once.
+func (ps Problems) tidy() Problems {
+	ps.Sort()
+	return slices.Compact(ps)
+}

@@ -27,9 +27,14 @@ func Resolve(p *Policy, h *Host) (*Ruleset, Problems) {
 	rs.Outbounds = r.rules(p.Outbounds, func(*Statement) bool { return true })
 	rs.Routes = r.rules(p.Routes, func(*Statement) bool { return true })
 	rs.Groups = groupsOf(rs.Services, rs.Blocks, rs.OutboundBlocks, rs.Outbounds, rs.Routes)
+	for _, s := range p.Services {
+		rs.Nevers = append(rs.Nevers, s.nevers...)
+	}
+	slices.SortStableFunc(rs.Nevers, func(a, b Never) int { return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name)) })
 	r.accepts(rs)
+	r.tests(rs)
 	r.overlaps(rs)
-	r.problems.Sort()
+	r.problems = r.problems.tidy()
 	if p.broken || len(r.problems.Of(Error)) > 0 {
 		return nil, r.problems
 	}
@@ -185,5 +190,3 @@ func (r *resolver) accepts(rs *Ruleset) {
 		})
 	}
 }
-
-func (r *resolver) overlaps(*Ruleset) {}

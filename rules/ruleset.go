@@ -33,6 +33,7 @@ type Ruleset struct {
 	Routes         []*Rule // [route.*], sorted by ID; empty unless Routed is RoutedDrop
 
 	Groups    []*Group // every group that a rule above names, sorted by name
+	Nevers    []Never  // ports that the profiles in use say nobody may reach, sorted by service and name
 	Accepts   []Accepted
 	Tests     []Test
 	PFAnchors []string // [pf] anchors: names of others' anchors to keep in a whole-file pf.conf, sorted
@@ -174,6 +175,16 @@ type Expect struct {
 	User, Process, Unit string
 	Listen              netip.Addr // the zero Addr expects nothing
 	TLS                 *bool
+}
+
+// Never is a port of a profile that nobody may reach; an audit reports it when
+// somebody can.
+type Never struct {
+	Service    string // the ID of the service without its part: "service.omero"
+	Name       string // the row of the profile: "jmx"
+	Pos        Pos    // of the profile's name in the policy
+	Transports []Transport
+	Doc        string
 }
 
 // Accepted is an audit finding that the policy accepts with a reason.

@@ -209,7 +209,7 @@ var acceptKeys = []key[AcceptSection]{
 
 var testKeys = []key[TestSection]{
 	{keyInfo{"packet", "the shape of the packets", form{kinds: stringKind, example: `"tcp any -> host:8000"`}, true},
-		func(r *reader, t *TestSection, v *node) { t.Packet = r.text(v) }},
+		func(r *reader, t *TestSection, v *node) { t.Packet, t.shape = r.text(v), r.shape(v) }},
 	{keyInfo{"except", "sources that are left out", members, false},
 		func(r *reader, t *TestSection, v *node) { t.Except = r.members(v) }},
 	{keyInfo{"expect", "what must become of them", form{kinds: stringKind, words: []string{"drop", "reject", "accept"}, example: `"drop"`}, true},
@@ -321,18 +321,25 @@ func (r *reader) settings(v *node) []Setting {
 }
 
 func (r *reader) setting(name string, v *node) Setting {
-	s := Setting{Name: name, Pos: r.pos(v.off), kind: v.kind, Values: []string{v.text}}
-	switch v.kind {
-	case integerKind:
-		n, _ := integer(v.text)
-		s.Values[0] = strconv.FormatInt(n, 10)
-	case arrayKind:
-		s.Values, s.list, s.kind = nil, true, stringKind
-		for _, item := range v.items {
-			s.Values = append(s.Values, item.text)
-		}
+	s := Setting{Name: name, Pos: r.pos(v.off), kind: v.kind}
+	if v.kind != arrayKind {
+		s.Values = []string{scalar(v)}
+		return s
+	}
+	s.list, s.kind = true, stringKind
+	for _, item := range v.items {
+		s.Values = append(s.Values, item.text)
 	}
 	return s
+}
+
+// scalar returns the text of a string, a boolean or an integer, the last in decimal.
+func scalar(v *node) string {
+	if v.kind != integerKind {
+		return v.text
+	}
+	n, _ := integer(v.text)
+	return strconv.FormatInt(n, 10)
 }
 
 // maxConfirm is the longest wait for a confirmation that is taken for serious.
