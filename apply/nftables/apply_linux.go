@@ -44,48 +44,60 @@ func Present(ctx context.Context) (bool, error) {
 	return c.HasTable(unix.NFPROTO_INET, nftables.TableName)
 }
 
-// Plan says what Apply would send, one line a change.
-func Plan(ctx context.Context, p *nftables.Program) ([]string, error) {
-	d, _, err := plan(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	return d.lines(), nil
+// Result is what a change did, or would do.
+type Result struct {
+	Changes []string // one line each; none: there was nothing to send
+	Unread  []string // names of sets too large to read back; their number of elements is right
 }
 
-// Apply makes the kernel hold the program and returns what it sent, one line a
-// change; nothing if there was nothing to send. Whatever the kernel answers, it
-// is read again before Apply says what happened.
-func Apply(ctx context.Context, p *nftables.Program) ([]string, error) {
+// Plan says what Apply would send.
+func Plan(ctx context.Context, p, last *nftables.Program) (Result, error) {
+	d, _, err := plan(ctx, p, last)
+	if err != nil {
+		return Result{}, err
+	}
+	return d.result(), nil
+}
+
+// Apply makes the kernel hold the program. Whatever the kernel answers, it is
+// read again before Apply says what happened.
+//
+// Last is the program that was applied before, nil if it is not known. It stands
+// in for the contents of sets that are too large to be read, as long as their
+// number of elements agrees.
+func Apply(ctx context.Context, p, last *nftables.Program) (Result, error) {
 	for range retries {
-		d, gen, err := plan(ctx, p)
-		if err != nil || d.empty() {
-			return nil, err
+		d, gen, err := plan(ctx, p, last)
+		if err != nil {
+			return Result{}, err
+		}
+		if d.empty() {
+			return d.result(), nil
 		}
 		err = d.send(gen)
 		if errors.Is(err, unix.ERESTART) {
 			continue
 		}
-		return d.lines(), verify(ctx, p, d, err)
+		return verify(ctx, p, d, err)
 	}
-	return nil, fmt.Errorf("replace table inet %s: %w (%d tries)", nftables.TableName, live.ErrUnstable, retries)
+	return Result{}, fmt.Errorf("replace table inet %s: %w (%d tries)", nftables.TableName, live.ErrUnstable, retries)
 }
 
 // verify compares the kernel with the program after a transaction that ended
 // with sent.
-func verify(ctx context.Context, p *nftables.Program, tried *difference, sent error) error {
-	rest, _, err := plan(ctx, p)
+func verify(ctx context.Context, p *nftables.Program, tried *difference, sent error) (Result, error) {
+	rest, _, err := plan(ctx, p, p)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
-	case rest.empty():
-		return nil // committed, whatever the answer was
+		return Result{}, fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
+	case rest.empty(): // committed, whatever the answer was
+		return Result{Changes: tried.lines(), Unread: rest.unread()}, nil
 	case sent != nil && slices.Equal(rest.lines(), tried.lines()):
-		return fmt.Errorf("replace table inet %s: %w; nothing was changed", nftables.TableName, explain(sent))
+		return Result{}, fmt.Errorf("replace table inet %s: %w; nothing was changed", nftables.TableName, explain(sent))
 	case sent != nil:
-		return fmt.Errorf("replace table inet %s: %w", nftables.TableName, explain(sent))
+		return Result{}, fmt.Errorf("replace table inet %s: %w", nftables.TableName, explain(sent))
 	}
-	return fmt.Errorf("%w: %v", ErrUnproved, rest.lines())
+	return Result{Changes: tried.lines()}, fmt.Errorf("%w: %v", ErrUnproved, rest.lines())
 }
 
 // explain adds what an error number of the kernel usually means here.
@@ -116,18 +128,65 @@ func Remove(ctx context.Context) ([]string, error) {
 	return []string{"delete table inet " + nftables.TableName}, nil
 }
 
-func plan(ctx context.Context, p *nftables.Program) (*difference, uint32, error) {
+// readable is the largest set that is read whole; it takes about a second.
+const readable = 100_000
+
+func plan(ctx context.Context, p, last *nftables.Program) (*difference, uint32, error) {
 	c, err := live.Dial(0)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer c.Close()
-	t, gen, err := c.Table(ctx, unix.NFPROTO_INET, nftables.TableName)
+	t, gen, err := c.Table(ctx, unix.NFPROTO_INET, nftables.TableName, readable)
 	if err != nil {
 		return nil, 0, explain(err)
 	}
-	d, err := diff(p, t)
-	return d, gen, err
+	d := &difference{trusted: trust(t, last)}
+	if err := d.readRest(c, t); err != nil {
+		return nil, 0, err
+	}
+	return d, gen, d.compare(p, t)
+}
+
+// trust returns, for large sets, what was last applied to them, where the number
+// of elements agrees with it.
+func trust(t *read.Table, last *nftables.Program) map[string][]element {
+	if t == nil || last == nil {
+		return nil
+	}
+	trusted := map[string][]element{}
+	for _, s := range last.Sets {
+		i := slices.IndexFunc(t.Sets, func(l read.Set) bool { return l.Name == s.Name })
+		if i < 0 || !t.Sets[i].Unread || !sameKind(s, &t.Sets[i]) {
+			continue
+		}
+		// The kernel counts half the beginnings and ends of ranges; nft adds an
+		// end that no range has.
+		es := elementsOf(s)
+		n := choose(s.Interval, 2, 1)
+		if c := int(t.Sets[i].Count); c == len(es)/n || c == (len(es)+1)/n {
+			trusted[s.Name] = es
+		}
+	}
+	return trusted
+}
+
+// readRest reads the large sets whose content nothing vouches for, however long
+// it takes.
+func (d *difference) readRest(c *live.Conn, t *read.Table) (err error) {
+	if t == nil {
+		return nil
+	}
+	for i := range t.Sets {
+		s := &t.Sets[i]
+		if !s.Unread || d.trusted[s.Name] != nil {
+			continue
+		}
+		if s.Elements, err = c.Elements(t.Family, t.Name, s.Name); err != nil {
+			return fmt.Errorf("read set %s: %w", s.Name, err)
+		}
+	}
+	return nil
 }
 
 func table() *gnft.Table {

@@ -58,11 +58,11 @@ func nft(t *testing.T, args ...string) string {
 
 func mustApply(t *testing.T, p *render.Program) []string {
 	t.Helper()
-	sent, err := apply.Apply(context.Background(), p)
+	sent, err := apply.Apply(context.Background(), p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sent
+	return sent.Changes
 }
 
 const full = `version = 1

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/nftables/expr"
@@ -58,7 +59,13 @@ type difference struct {
 	rules     []ruleChange
 	oldChains []string
 	oldSets   []string
+
+	trusted map[string][]element // content of large sets, not read but known
 }
+
+func (d *difference) result() Result { return Result{Changes: d.lines(), Unread: d.unread()} }
+
+func (d *difference) unread() []string { return slices.Sorted(maps.Keys(d.trusted)) }
 
 type setChange struct {
 	set      *nftables.Set
@@ -80,9 +87,9 @@ func (d *difference) empty() bool {
 		len(d.rules)+len(d.oldChains)+len(d.oldSets) == 0
 }
 
-// diff compares the program with the table that is there (nil: none).
-func diff(p *nftables.Program, t *read.Table) (*difference, error) {
-	d := &difference{create: t == nil}
+// compare finds what makes the table that is there (nil: none) the program.
+func (d *difference) compare(p *nftables.Program, t *read.Table) error {
+	d.create = t == nil
 	if t == nil {
 		t = &read.Table{}
 	}
@@ -91,7 +98,7 @@ func diff(p *nftables.Program, t *read.Table) (*difference, error) {
 		t = &read.Table{}
 	}
 	replaced := d.diffSets(p, t)
-	return d, d.diffChains(p, t, replaced)
+	return d.diffChains(p, t, replaced)
 }
 
 // moved reports whether a base chain sits at another hook or priority than the
@@ -159,7 +166,10 @@ func (d *difference) diffElements(s *nftables.Set, l *read.Set) {
 		return
 	}
 	c := setChange{set: s}
-	want, have := elementsOf(s), liveElements(l)
+	want, have := elementsOf(s), d.trusted[s.Name]
+	if have == nil {
+		have = liveElements(l)
+	}
 	for len(want) > 0 || len(have) > 0 {
 		switch o := headOrder(want, have); {
 		case o < 0:

@@ -22,12 +22,13 @@ import (
 // difference to the kernel's answer.
 func BenchmarkTransaction(b *testing.B) {
 	p := benchProgram(b, "FWCTL_BENCH_POLICY")
+	b.ResetTimer()
 	for range b.N {
 		b.StopTimer()
 		if _, err := Remove(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		d, gen, err := plan(b.Context(), p)
+		d, gen, err := plan(b.Context(), p, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -43,10 +44,10 @@ func BenchmarkTransaction(b *testing.B) {
 // nothing.
 func BenchmarkAddress(b *testing.B) {
 	before, after := benchProgram(b, "FWCTL_BENCH_POLICY"), benchProgram(b, "FWCTL_BENCH_NEXT")
-	if _, err := Apply(b.Context(), before); err != nil {
+	if _, err := Apply(b.Context(), before, nil); err != nil {
 		b.Fatal(err)
 	}
-	d, _, err := plan(b.Context(), after)
+	d, _, err := plan(b.Context(), after, before)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -24,18 +24,20 @@ const (
 // be read.
 var ErrUnstable = errors.New("the rules change faster than they can be read")
 
-// Table reads a table as it stood in one generation, elements included, and the
-// id of that generation. A table that does not exist is nil.
+// Table reads a table as it stood in one generation, and the id of that
+// generation. A table that does not exist is nil. Sets that hold more than
+// atMost elements are read without them and marked Unread: the kernel walks a
+// set anew for every 32 KiB of a dump, a million ranges take more than a minute.
 //
 // A dump is no snapshot: another program's commit may fall into it, mostly with
 // a flag or a new generation id as a sign, sometimes without one. So a read
 // counts when two in a row are equal under one generation.
-func (c *Conn) Table(ctx context.Context, family uint8, table string) (*read.Table, uint32, error) {
+func (c *Conn) Table(ctx context.Context, family uint8, table string, atMost uint32) (*read.Table, uint32, error) {
 	var last *read.Table
 	var lastGen uint32
 	var lastOK bool
 	for try := range tries {
-		t, gen, err := c.once(family, table)
+		t, gen, err := c.once(family, table, atMost)
 		switch {
 		case err == nil && lastOK && gen == lastGen && read.Equal(t, last):
 			return t, gen, nil
@@ -62,12 +64,12 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // once reads the table between two equal generation ids.
-func (c *Conn) once(family uint8, table string) (*read.Table, uint32, error) {
+func (c *Conn) once(family uint8, table string, atMost uint32) (*read.Table, uint32, error) {
 	gen, err := c.Generation()
 	if err != nil {
 		return nil, 0, err
 	}
-	t, err := c.dump(family, table)
+	t, err := c.dump(family, table, atMost)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -78,7 +80,7 @@ func (c *Conn) once(family uint8, table string) (*read.Table, uint32, error) {
 	return t, gen, err
 }
 
-func (c *Conn) dump(family uint8, table string) (*read.Table, error) {
+func (c *Conn) dump(family uint8, table string, atMost uint32) (*read.Table, error) {
 	msgs, err := c.ask(unix.NFT_MSG_GETTABLE, family, 0, []netlink.Attribute{name(unix.NFTA_TABLE_NAME, table)})
 	switch {
 	case errors.Is(err, unix.ENOENT):
@@ -98,7 +100,7 @@ func (c *Conn) dump(family uint8, table string) (*read.Table, error) {
 	if err := c.rules(t); err != nil {
 		return nil, err
 	}
-	return t, c.sets(t)
+	return t, c.sets(t, atMost)
 }
 
 func (c *Conn) chains(t *read.Table) error {
@@ -144,7 +146,7 @@ func (c *Conn) rules(t *read.Table) error {
 	return nil
 }
 
-func (c *Conn) sets(t *read.Table) error {
+func (c *Conn) sets(t *read.Table, atMost uint32) error {
 	msgs, err := c.ask(unix.NFT_MSG_GETSET, t.Family, netlink.Dump, []netlink.Attribute{name(unix.NFTA_SET_TABLE, t.Name)})
 	if err != nil {
 		return err
@@ -157,17 +159,22 @@ func (c *Conn) sets(t *read.Table) error {
 		if err != nil {
 			return err
 		}
-		if s.Elements, err = c.elements(t, s.Name); err != nil {
-			return err
+		if s.Unread = s.Count > atMost; !s.Unread {
+			if s.Elements, err = c.Elements(t.Family, t.Name, s.Name); err != nil {
+				return err
+			}
 		}
 		t.Sets = append(t.Sets, s)
 	}
 	return nil
 }
 
-func (c *Conn) elements(t *read.Table, set string) ([]read.Element, error) {
-	msgs, err := c.ask(unix.NFT_MSG_GETSETELEM, t.Family, netlink.Dump, []netlink.Attribute{
-		name(unix.NFTA_SET_ELEM_LIST_TABLE, t.Name), name(unix.NFTA_SET_ELEM_LIST_SET, set)})
+// Elements reads the elements of one set, in the order of their keys. What it
+// returns is of one generation only if the caller sees the same id before and
+// after.
+func (c *Conn) Elements(family uint8, table, set string) ([]read.Element, error) {
+	msgs, err := c.ask(unix.NFT_MSG_GETSETELEM, family, netlink.Dump, []netlink.Attribute{
+		name(unix.NFTA_SET_ELEM_LIST_TABLE, table), name(unix.NFTA_SET_ELEM_LIST_SET, set)})
 	if err != nil {
 		return nil, err
 	}

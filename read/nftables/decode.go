@@ -54,9 +54,10 @@ type Set struct {
 	DataType uint32 // NFT_DATA_VERDICT 0xffffff00 for a verdict map
 	Timeout  time.Duration
 	Size     uint32 // most elements; 0: no bound
-	Count    uint32 // elements held, where the kernel says so (6.15); a range of an interval set counts as two
+	Count    uint32 // elements held, a range as one, where the kernel says so (6.15); else 0
 	UserData []byte
-	Elements []Element // nil unless they were asked for
+	Elements []Element
+	Unread   bool // Elements were left out
 }
 
 // Element is one element of a set.

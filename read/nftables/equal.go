@@ -33,7 +33,7 @@ func equalRule(a, b Rule) bool {
 
 func equalSet(a, b Set) bool {
 	return a.Name == b.Name && a.Flags == b.Flags && a.KeyType == b.KeyType && a.KeyLen == b.KeyLen &&
-		a.DataType == b.DataType && a.Timeout == b.Timeout && a.Size == b.Size &&
+		a.DataType == b.DataType && a.Timeout == b.Timeout && a.Size == b.Size && a.Unread == b.Unread && (a.Count == b.Count || a.Dynamic()) &&
 		(a.Dynamic() || slices.EqualFunc(a.Elements, b.Elements, equalElement))
 }
 
