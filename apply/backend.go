@@ -1,0 +1,137 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// The names of the backends, as --backend and the state have them.
+const (
+	Auto     = "auto"
+	NFTables = "nftables"
+	IPTables = "iptables"
+	PF       = "pf"
+)
+
+// backend is one way to bring a ruleset into the kernel.
+type backend interface {
+	// Render compiles the ruleset. Problems of severity Error are what the
+	// backend cannot say.
+	Render(rs *rules.Ruleset) (program, rules.Problems)
+	// Remove takes away all that is fwctl's in this backend and says what it took.
+	Remove(ctx context.Context) ([]string, error)
+	// Present reports whether the kernel holds anything of fwctl's.
+	Present(ctx context.Context) (bool, error)
+}
+
+// program is a ruleset compiled for its backend.
+type program interface {
+	// Plan lists what Apply would change, nothing if the kernel already has it.
+	Plan(ctx context.Context) ([]string, error)
+	// Apply changes the kernel to what the program says, verifies it by reading
+	// back, and lists what it changed.
+	Apply(ctx context.Context) ([]string, error)
+}
+
+// ErrNoBackend says that this system has no backend that apply can drive.
+var ErrNoBackend = errors.New("apply is for Linux so far; load what `fwctl render --backend pf` writes with pfctl(8)")
+
+// backendNamed returns a backend of this system.
+func backendNamed(name string) (backend, error) {
+	all := backends()
+	if len(all) == 0 {
+		return nil, ErrNoBackend
+	}
+	b, ok := all[name]
+	if !ok {
+		return nil, fmt.Errorf("no backend %s on this system", name)
+	}
+	return b, nil
+}
+
+// backendNames lists the backends of this system in the order of preference.
+func backendNames() []string {
+	var names []string
+	for _, n := range []string{NFTables, IPTables} {
+		if _, ok := backends()[n]; ok {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// Choice is a backend and why it is the one.
+type Choice struct {
+	Backend string `json:"backend"`
+	Why     string `json:"why"`
+}
+
+// choose picks the backend: the one asked for, else the one in use, else what
+// the host itself uses, else nftables.
+func choose(asked, confirmed string, s *live.Survey) (Choice, error) {
+	switch {
+	case asked != Auto && asked != "":
+		return Choice{asked, "asked for"}, nil
+	case confirmed != "":
+		return Choice{confirmed, "as before"}, nil
+	case !s.NFTables && len(s.IPTables) == 0:
+		return Choice{}, errors.New("the kernel has no nf_tables and iptables is not installed")
+	case !s.NFTables:
+		return Choice{IPTables, "the kernel has no nf_tables"}, nil
+	case s.IPTablesInUse() && len(s.Tables) == 0:
+		return Choice{IPTables, "the host's own rules are iptables'"}, nil
+	}
+	return Choice{NFTables, "the host has no rules of iptables alone"}, nil
+}
+
+// applyWith renders the ruleset for a backend and brings it into the kernel.
+func applyWith(ctx context.Context, name string, rs *rules.Ruleset) ([]string, error) {
+	b, err := backendNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	p, ps := b.Render(rs)
+	if err := ps.Err(); err != nil {
+		return nil, err
+	}
+	return p.Apply(ctx)
+}
+
+// removeFrom removes what a backend holds of fwctl's.
+func removeFrom(ctx context.Context, name string) ([]string, error) {
+	b, err := backendNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := b.Remove(ctx)
+	if err != nil {
+		return changes, fmt.Errorf("remove fwctl's rules from %s: %w", name, err)
+	}
+	return changes, nil
+}
+
+// present lists the backends that hold something of fwctl's.
+func present(ctx context.Context) ([]string, error) {
+	var found []string
+	var errs []error
+	for _, name := range backendNames() {
+		b, err := backendNamed(name)
+		if err != nil {
+			return nil, err
+		}
+		yes, err := b.Present(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+		if yes {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return found, errors.Join(errs...)
+}

@@ -1,0 +1,156 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/fwctl/fwctl/rules"
+)
+
+// bootWait is how long a boot waits for another fwctl to finish.
+const bootWait = 30 * time.Second
+
+// Booted is what a boot loaded.
+type Booted struct {
+	Changed  bool      `json:"changed"`
+	Loaded   string    `json:"loaded"` // "confirmed", "previous", "keep" or "" (nothing)
+	Digest   string    `json:"digest,omitempty"`
+	Backend  string    `json:"backend,omitempty"`
+	Changes  []string  `json:"changes"`
+	Off      *OffState `json:"off,omitempty"` // fwctl is switched off: nothing was loaded
+	Warnings []string  `json:"warnings,omitempty"`
+}
+
+// ErrNothingConfirmed says that there is no state to load.
+var ErrNothingConfirmed = errors.New("no policy was ever confirmed on this host, so there is nothing to load; `fwctl apply` confirms one")
+
+// Boot loads the confirmed policy as it was resolved when it was confirmed:
+// without the policy's files, without names, without interfaces. If that fails,
+// it loads the previous one, and then a set of nothing but the baseline,
+// established connections and the kept services.
+func Boot(ctx context.Context, o Options) (*Booted, error) {
+	lock, err := TakeLock(ctx, o.RunDir, "boot", bootWait)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	b := &boot{Options: o, store: NewStore(o.StateDir), out: &Booted{Changes: []string{}}}
+	if b.out.Off = b.store.Off(); b.out.Off != nil {
+		return b.out, nil
+	}
+	if b.store.empty() {
+		return b.out, ErrNothingConfirmed
+	}
+	return b.out, b.run(ctx)
+}
+
+type boot struct {
+	Options
+	store *Store
+	out   *Booted
+}
+
+func (b *boot) run(ctx context.Context) error {
+	for _, name := range []string{confirmedFile, previousFile} {
+		err := b.load(ctx, name)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || name == confirmedFile {
+			b.warn("the %s policy was not loaded: %v", name, err)
+		}
+	}
+	return b.last(ctx)
+}
+
+func (b *boot) warn(format string, args ...any) {
+	b.out.Warnings = append(b.out.Warnings, fmt.Sprintf(format, args...))
+}
+
+// load brings one stored bundle into the kernel.
+func (b *boot) load(ctx context.Context, name string) error {
+	s, err := b.store.bundle(name)
+	if err != nil {
+		return err
+	}
+	rs, err := s.ruleset()
+	if err != nil {
+		return err
+	}
+	b.out.Digest = s.Manifest.Digest
+	return b.apply(ctx, name, s.Manifest.Backend, b.current(rs))
+}
+
+// last loads the kept services alone, by whichever backend will have them.
+func (b *boot) last(ctx context.Context) error {
+	b.out.Digest = ""
+	rs, err := b.kept()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range backendNames() {
+		if err := b.apply(ctx, keepFile, name, b.current(rs)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		return nil
+	}
+	if len(errs) == 0 {
+		return ErrNoBackend
+	}
+	return errors.Join(errs...)
+}
+
+// kept reads the kept services. If not even they can be read, nobody gets in who
+// is not in already.
+func (b *boot) kept() (*rules.Ruleset, error) {
+	s, err := b.store.bundle(keepFile)
+	if err == nil {
+		return s.ruleset()
+	}
+	b.warn("the kept services were not read: %v; nothing but the baseline and established connections is let in", err)
+	payload, err := keepBundle(&rules.Ruleset{}, &rules.Host{TimeZone: "UTC"}).encode()
+	if err != nil {
+		return nil, err
+	}
+	if s, err = decodeBundle(keepFile, payload); err != nil {
+		return nil, err
+	}
+	return s.ruleset()
+}
+
+func (b *boot) apply(ctx context.Context, loaded, backend string, rs *rules.Ruleset) error {
+	changes, err := applyWith(ctx, backend, rs)
+	if err != nil {
+		return fmt.Errorf("%s: %w", backend, err)
+	}
+	b.out.Loaded, b.out.Backend, b.out.Changes = loaded, backend, changes
+	b.out.Changed = len(changes) > 0
+	if err := b.store.tick(b.store.now()); err != nil {
+		b.warn("%v", err)
+	}
+	forgetRecord(b.RunDir)
+	return nil
+}
+
+// current leaves out what had expired at the last time that the store has seen,
+// if the clock stands before it; the kernel goes by the clock.
+func (b *boot) current(rs *rules.Ruleset) *rules.Ruleset {
+	now := b.store.now()
+	if !time.Now().Before(now) {
+		return rs
+	}
+	b.warn("the clock stands before %s, the last time this host has seen; what had expired then stays expired", now.Format(time.RFC3339))
+	c := *rs
+	for _, list := range []*[]*rules.Rule{&c.Services, &c.Blocks, &c.OutboundBlocks, &c.Outbounds, &c.Routes} {
+		*list = slices.DeleteFunc(slices.Clone(*list), func(r *rules.Rule) bool {
+			return !r.Expires.IsZero() && !now.Before(r.Expires)
+		})
+	}
+	return &c
+}

@@ -1,0 +1,92 @@
+package apply
+
+import (
+	"fmt"
+	"time"
+)
+
+// next is the state that a change leads to, on disk in full and not in force.
+type next struct {
+	store  *Store
+	files  []staged
+	new    bool // the policy is another than the confirmed one
+	rotate bool // the confirmed bundle becomes the previous one
+	done   bool
+}
+
+// stage writes the state that this change leads to beside the present one. A
+// full or read-only disk shows here, before the kernel is touched.
+func (c *change) stage() (*next, error) {
+	b := Bundle{
+		Manifest: Manifest{
+			Policy: c.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
+			Time: time.Now().UTC().Truncate(time.Second), User: Who(), FWCTL: c.Version,
+		},
+		Host:    c.host,
+		Sources: c.policy.Sources,
+	}
+	n := &next{store: c.store}
+	n.new = c.before == nil || c.before.Manifest.Digest != c.out.Digest || c.before.Manifest.Backend != c.out.Backend
+	n.rotate = n.new && c.store.header(confirmedFile) != ""
+	if !n.new && factsDigest(c.host) == factsDigest(c.before.Host) && c.store.intact(confirmedFile) {
+		return n, nil
+	}
+	for _, f := range []struct {
+		name   string
+		bundle *Bundle
+	}{{confirmedFile, &b}, {keepFile, keepBundle(c.ruleset, c.host)}} {
+		if err := n.add(f.name, f.bundle); err != nil {
+			n.discard()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *next) add(name string, b *Bundle) error {
+	payload, err := b.encode()
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	st, err := n.store.stage(name, payload)
+	if err == nil {
+		n.files = append(n.files, st)
+	}
+	return err
+}
+
+// commit puts the state in force. At every moment a confirmed bundle is there,
+// the old one or the new.
+func (n *next) commit() error {
+	if n.rotate && n.store.intact(confirmedFile) {
+		if err := n.store.keepPrevious(); err != nil {
+			return err
+		}
+	}
+	for _, st := range n.files {
+		if err := st.commit(); err != nil {
+			return err
+		}
+	}
+	n.done = true
+	if err := n.store.remove(offFile); err != nil {
+		return err
+	}
+	return n.store.sync()
+}
+
+// discard removes what was staged and not committed.
+func (n *next) discard() {
+	if n.done {
+		return
+	}
+	for _, st := range n.files {
+		st.discard()
+	}
+}
+
+// intact reports whether a file of the store is there and its checksum right.
+func (s *Store) intact(name string) bool {
+	_, err := s.read(name)
+	return err == nil
+}

@@ -1,0 +1,116 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// Status is how things stand. Nothing is changed to find out.
+type Status struct {
+	Changed   bool           `json:"changed"` // always false
+	Confirmed *Manifest      `json:"confirmed"`
+	Off       *OffState      `json:"off"`     // fwctl is switched off
+	Present   []string       `json:"present"` // backends that hold something of fwctl's
+	Applied   bool           `json:"applied"` // the kernel has exactly the confirmed policy
+	Pending   []string       `json:"pending"` // what an apply of the confirmed policy would change
+	Edited    bool           `json:"edited"`  // the policy's files are not those that were confirmed
+	EditedWhy string         `json:"edited_why,omitempty"`
+	Expired   []string       `json:"expired"` // rules of the confirmed policy that no longer hold
+	Managers  []live.Manager `json:"managers"`
+	Warnings  []string       `json:"warnings,omitempty"`
+}
+
+// Good reports whether the confirmed policy stands, as it is written, and
+// nothing in it is over.
+func (s *Status) Good() bool {
+	return s.Confirmed != nil && s.Off == nil && s.Applied && !s.Edited && len(s.Expired) == 0
+}
+
+// Look tells how things stand. It needs CAP_NET_ADMIN and the state directory.
+func Look(ctx context.Context, o Options) (*Status, error) {
+	store := NewStore(o.StateDir)
+	s := &Status{Present: []string{}, Pending: []string{}, Expired: []string{}, Managers: []live.Manager{}}
+	survey, err := live.Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Managers = append(s.Managers, survey.Managers...)
+	found, err := present(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Present = append(s.Present, found...)
+	s.Off = store.Off()
+	return s, s.compare(ctx, o, store)
+}
+
+// compare holds the confirmed policy against the kernel and against its files.
+func (s *Status) compare(ctx context.Context, o Options, store *Store) error {
+	b, err := store.bundle(confirmedFile)
+	var damaged *DamagedError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.As(err, &damaged):
+		s.Warnings = append(s.Warnings, err.Error())
+		return nil
+	case err != nil:
+		return err
+	}
+	s.Confirmed = &b.Manifest
+	rs, err := b.ruleset()
+	if err != nil {
+		return fmt.Errorf("resolve the confirmed policy: %w", err)
+	}
+	s.Expired = append(s.Expired, expired(rs, store.now())...)
+	s.edited(o, b)
+	return s.pending(ctx, b, rs)
+}
+
+func (s *Status) pending(ctx context.Context, b *stored, rs *rules.Ruleset) error {
+	back, err := backendNamed(b.Manifest.Backend)
+	if err != nil {
+		return err
+	}
+	p, ps := back.Render(rs)
+	if err := ps.Err(); err != nil {
+		return err
+	}
+	changes, err := p.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	s.Pending = append(s.Pending, changes...)
+	s.Applied = len(changes) == 0
+	return nil
+}
+
+// edited reads the policy's files again. A policy that cannot be loaded any more
+// is edited, too.
+func (s *Status) edited(o Options, b *stored) {
+	p, ps := rules.Load(o.Files, b.Manifest.Policy, o.Load)
+	if errs := ps.Of(rules.Error); len(errs) > 0 {
+		s.Edited, s.EditedWhy = true, errs[0].Error()
+		return
+	}
+	s.Edited = Digest(p.Sources) != b.Manifest.Digest
+}
+
+// expired lists the rules that no longer hold.
+func expired(rs *rules.Ruleset, now time.Time) []string {
+	var ids []string
+	for _, list := range [][]*rules.Rule{rs.Services, rs.Blocks, rs.OutboundBlocks, rs.Outbounds, rs.Routes} {
+		for _, r := range list {
+			if !r.Expires.IsZero() && !now.Before(r.Expires) {
+				ids = append(ids, r.ID())
+			}
+		}
+	}
+	return ids
+}
