@@ -1,0 +1,310 @@
+package iptables
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	read "github.com/fwctl/fwctl/read/iptables"
+	render "github.com/fwctl/fwctl/render/iptables"
+)
+
+// state is what one family holds of fwctl's in table filter, or should.
+type state struct {
+	chains []*chain
+	jumps  []jump
+	misuse []string // rules of others that lead into our chains: "-A X -j FWCTL-INPUT"
+}
+
+type chain struct {
+	name  string
+	rules []rule
+}
+
+// rule is one rule. Its key is made when its text does not do.
+type rule struct {
+	read.Rule
+	key string
+}
+
+// jump is a rule of a built-in chain that leads into one of ours.
+type jump struct {
+	from string
+	at   int // from 1
+	rule rule
+}
+
+// wanted is the state that a family of a Program describes.
+func wanted(f *render.Family) *state {
+	s := &state{}
+	for _, c := range f.Chains {
+		w := &chain{name: c.Name, rules: make([]rule, len(c.Rules))}
+		for i := range c.Rules {
+			w.rules[i].Text = c.Rules[i].Args()
+		}
+		s.chains = append(s.chains, w)
+	}
+	for _, j := range f.Jumps {
+		s.jumps = append(s.jumps, jump{from: j.From, at: 1, rule: rule{Rule: read.Rule{Text: j.Args()}}})
+	}
+	return s
+}
+
+// found is the state that iptables-save shows; the table may be nil.
+func found(t *read.Table) *state {
+	s := &state{}
+	if t == nil {
+		return s
+	}
+	for _, c := range t.Chains {
+		if isOwn(c.Name) {
+			f := &chain{name: c.Name, rules: make([]rule, len(c.Rules))}
+			for i, r := range c.Rules {
+				f.rules[i].Rule = r
+			}
+			s.chains = append(s.chains, f)
+			continue
+		}
+		s.foreign(c)
+	}
+	return s
+}
+
+// foreign looks for rules that lead from a chain of others to ours.
+func (s *state) foreign(c *read.Chain) {
+	for i, r := range c.Rules {
+		switch {
+		case isForeign(r):
+		case c.Policy == "-":
+			s.misuse = append(s.misuse, "-A "+c.Name+" "+r.Text)
+		default:
+			s.jumps = append(s.jumps, jump{from: c.Name, at: i + 1, rule: rule{Rule: r}})
+		}
+	}
+}
+
+func (s *state) chain(name string) *chain {
+	i := slices.IndexFunc(s.chains, func(c *chain) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return s.chains[i]
+}
+
+// edit is what has to be sent to a family, and what to say of it.
+type edit struct {
+	command  string
+	lines    []string // of the restore, between "*filter" and "COMMIT"
+	changes  []string // one for each thing that becomes another
+	counters bool     // some lines carry counters
+	closing  int      // verdicts that refuse, more than before
+}
+
+func (e *edit) empty() bool { return len(e.lines) == 0 }
+
+// text is the input of iptables-restore.
+func (e *edit) text() string {
+	return "*filter\n" + strings.Join(e.lines, "\n") + "\nCOMMIT\n"
+}
+
+func (e *edit) send(format string, args ...any) {
+	e.lines = append(e.lines, fmt.Sprintf(format, args...))
+}
+
+func (e *edit) say(format string, args ...any) {
+	e.changes = append(e.changes, e.command+" "+fmt.Sprintf(format, args...))
+}
+
+// diff finds the way from one state to another: chains first, so that rules can
+// name them, the jumps when all is there, and what is left over last.
+func diff(command string, from, to *state, protocols read.Protocols) *edit {
+	e := &edit{command: command}
+	old := map[string]*chain{}
+	for _, c := range from.chains {
+		old[c.name] = c
+	}
+	for _, c := range to.chains {
+		if old[c.name] == nil {
+			e.send(":%s - [0:0]", c.name)
+			e.say("-N %s", c.name)
+		}
+	}
+	for _, c := range to.chains {
+		was := old[c.name]
+		if was == nil {
+			was = &chain{name: c.name}
+		}
+		e.chain(was, c, protocols)
+		delete(old, c.name)
+	}
+	e.jumps(from, to, protocols)
+	e.leftovers(from, old)
+	return e
+}
+
+// leftovers removes chains that are no longer wanted: emptied first, as they may
+// lead to each other.
+func (e *edit) leftovers(from *state, old map[string]*chain) {
+	for _, c := range from.chains {
+		if old[c.name] != nil && len(c.rules) > 0 {
+			e.send("-F %s", c.name)
+		}
+	}
+	for _, c := range from.chains {
+		if old[c.name] != nil {
+			e.send("-X %s", c.name)
+			e.say("-X %s", c.name)
+		}
+	}
+}
+
+// jumps puts ours where they belong. They are deleted by what they say: were
+// they deleted by number, a rule of others that came in between would go.
+func (e *edit) jumps(from, to *state, protocols read.Protocols) {
+	same := func(a, b jump) bool {
+		return a.from == b.from && a.at == b.at && a.rule.same(&b.rule, protocols)
+	}
+	for _, name := range []string{"INPUT", "FORWARD", "OUTPUT"} {
+		of := func(s *state) []jump {
+			return slices.DeleteFunc(slices.Clone(s.jumps), func(j jump) bool { return j.from != name })
+		}
+		was, is := of(from), of(to)
+		if slices.EqualFunc(was, is, same) {
+			continue
+		}
+		for _, j := range was {
+			e.send("-D %s %s", name, j.rule.Text)
+			e.say("-D %s %s", name, j.rule.Text)
+		}
+		for _, j := range is {
+			e.send("-I %s %d %s", name, j.at, j.rule.Text)
+			e.say("-I %s %d %s", name, j.at, j.rule.Text)
+		}
+	}
+}
+
+// same reports whether two rules say the same.
+func (r *rule) same(o *rule, protocols read.Protocols) bool {
+	return r.Text == o.Text || r.keyed(protocols) == o.keyed(protocols)
+}
+
+func (r *rule) keyed(protocols read.Protocols) string {
+	if r.key == "" {
+		r.key = r.Key(protocols)
+	}
+	return r.key
+}
+
+// chain rewrites the rules that differ and leaves the others where they are.
+func (e *edit) chain(was, is *chain, protocols read.Protocols) {
+	pairs := match(was, is, protocols)
+	if len(pairs) == 0 && len(was.rules) > 1 {
+		e.send("-F %s", is.name)
+		e.sayAll("-D", was)
+		was = &chain{name: is.name}
+	}
+	pairs = append(pairs, [2]int{len(was.rules), len(is.rules)})
+	gone := map[string]*rule{}
+	i, j := 0, 0
+	for _, p := range pairs {
+		for ; i < p[0]; i++ {
+			r := &was.rules[i]
+			e.send("-D %s %d", is.name, j+1)
+			e.say("-D %s %s", is.name, r.Text)
+			e.closing -= weight(r)
+			gone[r.keyed(protocols)] = r
+		}
+		for ; j < p[1]; j++ {
+			e.insert(is, j, p[0] == len(was.rules), gone, protocols)
+		}
+		i, j = p[0]+1, p[1]+1
+	}
+}
+
+// insert sends the chain's j-th rule. One that only moved takes its counters
+// along.
+func (e *edit) insert(c *chain, j int, last bool, gone map[string]*rule, protocols read.Protocols) {
+	r := &c.rules[j]
+	counters := ""
+	if old := gone[r.keyed(protocols)]; old != nil && old.Packets > 0 {
+		counters = fmt.Sprintf("[%d:%d] ", old.Packets, old.Bytes)
+		e.counters = true
+	}
+	if last {
+		e.send("%s-A %s %s", counters, c.name, r.Text)
+	} else {
+		e.send("%s-I %s %d %s", counters, c.name, j+1, r.Text)
+	}
+	e.say("-A %s %s", c.name, r.Text)
+	e.closing += weight(r)
+}
+
+func (e *edit) sayAll(verb string, c *chain) {
+	for i := range c.rules {
+		e.say("%s %s %s", verb, c.name, c.rules[i].Text)
+		e.closing -= weight(&c.rules[i])
+	}
+}
+
+// weight is 1 of a rule that refuses, -1 of one that accepts, else 0.
+func weight(r *rule) int {
+	switch r.Target() {
+	case "DROP", "REJECT":
+		return 1
+	case "RETURN":
+		return -1
+	}
+	return 0
+}
+
+// match pairs the rules that stay: a longest run of equal ones in the order of
+// both. Equal rules of one chain are paired first with first.
+func match(was, is *chain, protocols read.Protocols) [][2]int {
+	var pairs [][2]int
+	head := 0
+	for head < len(was.rules) && head < len(is.rules) && was.rules[head].same(&is.rules[head], protocols) {
+		pairs = append(pairs, [2]int{head, head})
+		head++
+	}
+	places := map[string][]int{}
+	for i := head; i < len(was.rules); i++ {
+		k := was.rules[i].keyed(protocols)
+		places[k] = append(places[k], i)
+	}
+	var middle [][2]int
+	for j := head; j < len(is.rules); j++ {
+		k := is.rules[j].keyed(protocols)
+		if at := places[k]; len(at) > 0 {
+			middle = append(middle, [2]int{at[0], j})
+			places[k] = at[1:]
+		}
+	}
+	return append(pairs, ascending(middle)...)
+}
+
+// ascending returns a longest part of the pairs, which ascend in their second
+// number, that ascends in the first, too (patience sorting).
+func ascending(pairs [][2]int) [][2]int {
+	var tails []int // the pair that ends the best run of each length
+	before := make([]int, len(pairs))
+	for n, p := range pairs {
+		at, _ := slices.BinarySearchFunc(tails, p[0], func(t, first int) int { return pairs[t][0] - first })
+		before[n] = -1
+		if at > 0 {
+			before[n] = tails[at-1]
+		}
+		if at == len(tails) {
+			tails = append(tails, n)
+		} else {
+			tails[at] = n
+		}
+	}
+	if len(tails) == 0 {
+		return nil
+	}
+	out := make([][2]int, len(tails))
+	for n, i := tails[len(tails)-1], len(tails)-1; i >= 0; n, i = before[n], i-1 {
+		out[i] = pairs[n]
+	}
+	return out
+}

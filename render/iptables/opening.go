@@ -1,0 +1,273 @@
+package iptables
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// How many rules a statement of the policy may take in the chain that it is
+// tried in, before it gets a chain of its own; and how many may lead there.
+const (
+	inlineRules = 2
+	entryRules  = 4
+)
+
+// opening is a rule of the policy in the terms of one family and hook: a packet
+// fits if it matches one Match of each dimension.
+type opening struct {
+	rule *rules.Rule
+	dims []dimension
+}
+
+// dimension is one condition that can hold in several ways.
+type dimension struct {
+	name string // of the chain that it needs when it is one of several that do
+	ways []Match
+}
+
+// opening splits a rule into its dimensions, in the order in which iptables
+// prints them.
+func (b *builder) opening(r *rules.Rule, at packet.Hook) opening {
+	o := opening{rule: r, dims: []dimension{
+		{"ports", b.transports(r)},
+		{"from", b.sources(r, at)},
+		{"to", b.destinations(r, at)},
+	}}
+	if until := b.before(r); until != nil {
+		o.dims = append(o.dims, dimension{"until", until})
+	}
+	return o
+}
+
+func (o opening) product() int { return size(o.dims) }
+
+// possible reports whether a packet of the family and hook can fit.
+func (o opening) possible() bool { return o.product() > 0 }
+
+func (o opening) limited() bool { return o.rule.Limit.Count > 0 }
+
+// final reports whether a packet that enters the opening's chains may have to
+// leave them undecided.
+func (o opening) final() bool { return !o.limited() && o.product() <= inlineRules }
+
+func size(dims []dimension) int {
+	n := 1
+	for _, d := range dims {
+		n *= len(d.ways)
+	}
+	return n
+}
+
+// openings writes the rules that accept, and the default behind them. Those that
+// are decided on the spot come first, so that few of the others have anything
+// behind them; limited ones last, so that nobody is counted whom another rule
+// lets in.
+func (b *builder) openings(c *Chain, h hook, all []*rules.Rule) {
+	open := b.possible(all, h)
+	open, plain := b.gather(open, h)
+	slices.SortStableFunc(open, func(x, y opening) int { return x.rank() - y.rank() })
+	for _, m := range plain {
+		c.add(m, h.setComment(), accept)
+	}
+	deny := b.refusal(h)
+	later := followers(open)
+	for i, o := range open {
+		rest := Rule{Comment: h.comment, Verdict: deny}
+		next := c
+		if !o.final() && later.overlaps(i) {
+			next = b.chain(chainOf(o.rule) + "/else")
+			rest = Rule{Comment: o.rule.ID(), Verdict: goTo(next)}
+		}
+		hit := b.hit(o, rest)
+		b.spread(c, o.dims, spreading{name: chainOf(o.rule), id: o.rule.ID(), hit: hit, miss: &rest})
+		if next != c {
+			c.Rules = append(c.Rules, rest)
+			c = next
+		}
+	}
+	c.add(Match{}, h.comment, deny)
+}
+
+// setComment is the comment of the rule that looks up the plain rules' set.
+func (h hook) setComment() string {
+	return map[packet.Hook]string{packet.Input: "services", packet.Output: "outbounds", packet.Forward: "routes"}[h.packet]
+}
+
+func (b *builder) possible(all []*rules.Rule, h hook) []opening {
+	var open []opening
+	for _, r := range all {
+		if o := b.opening(r, h.packet); o.possible() {
+			open = append(open, o)
+		}
+	}
+	return open
+}
+
+// rank orders openings; see openings.
+func (o opening) rank() int {
+	switch {
+	case o.limited():
+		return 2
+	case o.final():
+		return 0
+	}
+	return 1
+}
+
+// hit is the verdict on a packet that fits: accept, or the chain of what it
+// still has to pass.
+func (b *builder) hit(o opening, rest Rule) Verdict {
+	r := o.rule
+	if r.Limit.Count == 0 && !r.Log {
+		return accept
+	}
+	name := "/log"
+	if r.Limit.Count > 0 {
+		name = "/limit"
+	}
+	if o.product() <= inlineRules {
+		name = "" // the service has no other chain
+	}
+	c := b.chain(chainOf(r) + name)
+	if r.Limit.Count > 0 {
+		c.add(b.spent(r), rest.Comment, rest.Verdict)
+	}
+	if r.Log {
+		c.add(logLimit, r.ID(), logTo(r.ID()))
+	}
+	c.add(Match{}, r.ID(), accept)
+	return goTo(c)
+}
+
+// spreading is how the packets of an opening are led to their verdict.
+type spreading struct {
+	name string // of the chain, should it need one
+	id   string
+	hit  Verdict
+	miss *Rule // ends the chains; nil: they are entered by a jump, and return
+}
+
+// spread writes rules that lead the packets which match a way of each dimension
+// to the verdict. Few ways stand in the chain itself. Else the dimension with
+// the most ways gets a chain of its own, and the others lead there.
+func (b *builder) spread(c *Chain, dims []dimension, s spreading) {
+	b.spreadIn(c, dims, s, inlineRules)
+}
+
+func (b *builder) spreadIn(c *Chain, dims []dimension, s spreading, room int) {
+	if size(dims) <= room || allSingle(dims) {
+		for _, m := range product(waysOf(dims)...) {
+			c.add(m, s.id, s.hit)
+		}
+		return
+	}
+	i := largest(dims)
+	own := b.chain(s.name)
+	enter := Verdict{Target: own.Name, Goto: s.miss != nil}
+	others := slices.Delete(slices.Clone(dims), i, i+1)
+	outer := s
+	outer.hit = enter
+	outer.name = s.name
+	if j := largest(others); j >= 0 {
+		outer.name += "/" + others[j].name
+	}
+	b.spreadIn(c, others, outer, entryRules)
+	for _, m := range dims[i].ways {
+		own.add(m, s.id, s.hit)
+	}
+	if s.miss != nil {
+		own.Rules = append(own.Rules, *s.miss)
+	}
+}
+
+func allSingle(dims []dimension) bool {
+	return !slices.ContainsFunc(dims, func(d dimension) bool { return len(d.ways) > 1 })
+}
+
+func waysOf(dims []dimension) [][]Match {
+	ways := make([][]Match, len(dims))
+	for i, d := range dims {
+		ways[i] = d.ways
+	}
+	return ways
+}
+
+// largest is the dimension with the most ways, the last of several; -1 if there
+// is none.
+func largest(dims []dimension) int {
+	best := -1
+	for i, d := range dims {
+		if best < 0 || len(d.ways) >= len(dims[best].ways) {
+			best = i
+		}
+	}
+	return best
+}
+
+// A limit is kept for each source in a table of the match hashlimit. It takes
+// credits of a millionth of a second, so a rate is said exactly only if a period
+// divides by it; and a burst has a bound (XT_HASHLIMIT_SCALE_v2,
+// XT_HASHLIMIT_BURST_MAX, libxt_hashlimit.c).
+const (
+	creditsPerSecond = 1_000_000
+	maxBurst         = 1_000_000
+	maxRateError     = 100   // a hundredth
+	limitSources     = 65536 // sources that a table remembers; a full table drops
+	limitBuckets     = 8192
+	sourceBits6      = 64 // the IPv6 network that counts as one source
+)
+
+// spent matches new connections of a source that has used up its limit.
+func (b *builder) spent(r *rules.Rule) Match {
+	seconds := int64(r.Limit.Per / time.Second)
+	b.checkRate(r, seconds)
+	rate := strconv.FormatUint(uint64(r.Limit.Count), 10) + "/" + unitText(r.Limit.Per)
+	content := r.ID() + " " + rate
+	words := []string{
+		"-m hashlimit --hashlimit-above", rate,
+		"--hashlimit-burst", strconv.FormatUint(uint64(r.Limit.Count), 10), "--hashlimit-mode srcip",
+	}
+	if b.is6 {
+		words = append(words, "--hashlimit-srcmask", strconv.Itoa(sourceBits6))
+	}
+	return ext(append(words,
+		"--hashlimit-name", digestName(shortID(r), content),
+		"--hashlimit-htable-size", strconv.Itoa(limitBuckets),
+		"--hashlimit-htable-max", strconv.Itoa(limitSources),
+		"--hashlimit-htable-expire", strconv.FormatInt(seconds*1000, 10))...)
+}
+
+// checkRate reports a limit that hashlimit cannot keep.
+func (b *builder) checkRate(r *rules.Rule, seconds int64) {
+	count := int64(r.Limit.Count)
+	period := creditsPerSecond * seconds / count
+	lost := creditsPerSecond*seconds - period*count
+	switch {
+	case count > maxBurst:
+		b.problems.add(r.Pos, rules.Error, r.ID()+": iptables takes a burst of at most "+strconv.Itoa(maxBurst), "use a smaller limit")
+	case period == 0 || lost*maxRateError > creditsPerSecond*seconds:
+		b.problems.add(r.Pos, rules.Error, r.ID()+": iptables cannot keep the limit of "+strconv.FormatInt(count, 10)+"/"+unitText(r.Limit.Per)+" to a hundredth",
+			"use a smaller limit, or the nftables backend")
+	}
+	if r.Kind == rules.Service && slices.Contains(b.rs.Keep, r.Name) {
+		b.problems.add(r.Pos, rules.Note, r.ID()+": with iptables a limit drops new sources while it remembers "+strconv.Itoa(limitSources)+" others, also of a service to keep",
+			"give those who must get in a shared service without limit")
+	}
+}
+
+// unitText names a period as iptables-save does.
+func unitText(d time.Duration) string {
+	switch {
+	case d >= 24*time.Hour:
+		return "day"
+	case d >= time.Hour:
+		return "hour"
+	case d >= time.Minute:
+		return "min"
+	}
+	return "sec"
+}
