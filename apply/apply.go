@@ -137,12 +137,12 @@ func (c *change) unchanged(ctx context.Context) *Outcome {
 		return nil
 	}
 	out := newOutcome(c.Policy)
-	out.Digest, out.Choice = r.Digest, Choice{r.Backend, "as before"}
+	out.Digest, out.Choice = r.Digest, Choice{r.Backend, "in use"}
 	return out
 }
 
 func newOutcome(policy string) *Outcome {
-	return &Outcome{Policy: policy, Changes: []string{}, Problems: rules.Problems{}}
+	return &Outcome{Policy: "/" + policy, Changes: []string{}, Problems: rules.Problems{}}
 }
 
 // prepare does all that can be done without changing anything.
@@ -169,17 +169,22 @@ func (c *change) prepare(ctx context.Context) error {
 	if c.out.Choice, err = choose(c.Backend, confirmed, survey); err != nil {
 		return err
 	}
-	b, err := backendNamed(c.out.Backend)
+	c.had = presentIn(survey)
+	return c.render(ctx)
+}
+
+// render compiles the ruleset for the backend that was chosen.
+func (c *change) render(ctx context.Context) error {
+	b, err := open(ctx, c.out.Backend)
 	if err != nil {
 		return err
 	}
+	for _, n := range b.Notes() {
+		c.warn("%s", n)
+	}
 	program, ps := b.Render(c.ruleset)
 	c.program = program
-	if err := c.heed(ps); err != nil {
-		return err
-	}
-	c.had, err = present(ctx)
-	return err
+	return c.heed(ps)
 }
 
 // load reads the policy and resolves it with the host's facts.
@@ -328,7 +333,7 @@ func (c *change) remember(gen uint32) {
 	now := time.Now().UTC()
 	if c.out.Changed {
 		err := c.store.record(Entry{
-			Time: now, User: Who(), Action: "apply", Policy: c.Policy,
+			Time: now, User: Who(), Action: "apply", Policy: c.out.Policy,
 			Digest: c.out.Digest, Backend: c.out.Backend, Changes: len(c.out.Changes),
 		})
 		if err != nil {

@@ -27,6 +27,8 @@ type backend interface {
 	Remove(ctx context.Context) ([]string, error)
 	// Present reports whether the kernel holds anything of fwctl's.
 	Present(ctx context.Context) (bool, error)
+	// Notes are what the administrator should know of how it works on this host.
+	Notes() []string
 }
 
 // program is a ruleset compiled for its backend.
@@ -41,28 +43,20 @@ type program interface {
 // ErrNoBackend says that this system has no backend that apply can drive.
 var ErrNoBackend = errors.New("apply is for Linux so far; load what `fwctl render --backend pf` writes with pfctl(8)")
 
-// backendNamed returns a backend of this system.
-func backendNamed(name string) (backend, error) {
-	all := backends()
-	if len(all) == 0 {
+// open returns a backend of this system.
+func open(ctx context.Context, name string) (backend, error) {
+	switch opener, ok := openers[name]; {
+	case ok:
+		return opener(ctx)
+	case len(openers) == 0:
 		return nil, ErrNoBackend
 	}
-	b, ok := all[name]
-	if !ok {
-		return nil, fmt.Errorf("no backend %s on this system", name)
-	}
-	return b, nil
+	return nil, fmt.Errorf("there is no backend %s on this system", name)
 }
 
 // backendNames lists the backends of this system in the order of preference.
 func backendNames() []string {
-	var names []string
-	for _, n := range []string{NFTables, IPTables} {
-		if _, ok := backends()[n]; ok {
-			names = append(names, n)
-		}
-	}
-	return names
+	return slices.DeleteFunc([]string{NFTables, IPTables}, func(n string) bool { return openers[n] == nil })
 }
 
 // Choice is a backend and why it is the one.
@@ -78,7 +72,7 @@ func choose(asked, confirmed string, s *live.Survey) (Choice, error) {
 	case asked != Auto && asked != "":
 		return Choice{asked, "asked for"}, nil
 	case confirmed != "":
-		return Choice{confirmed, "as before"}, nil
+		return Choice{confirmed, "in use"}, nil
 	case !s.NFTables && len(s.IPTables) == 0:
 		return Choice{}, errors.New("the kernel has no nf_tables and iptables is not installed")
 	case !s.NFTables:
@@ -86,12 +80,12 @@ func choose(asked, confirmed string, s *live.Survey) (Choice, error) {
 	case s.IPTablesInUse() && len(s.Tables) == 0:
 		return Choice{IPTables, "the host's own rules are iptables'"}, nil
 	}
-	return Choice{NFTables, "the host has no rules of iptables alone"}, nil
+	return Choice{NFTables, "the default"}, nil
 }
 
 // applyWith renders the ruleset for a backend and brings it into the kernel.
 func applyWith(ctx context.Context, name string, rs *rules.Ruleset) ([]string, error) {
-	b, err := backendNamed(name)
+	b, err := open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +98,7 @@ func applyWith(ctx context.Context, name string, rs *rules.Ruleset) ([]string, e
 
 // removeFrom removes what a backend holds of fwctl's.
 func removeFrom(ctx context.Context, name string) ([]string, error) {
-	b, err := backendNamed(name)
+	b, err := open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -115,23 +109,37 @@ func removeFrom(ctx context.Context, name string) ([]string, error) {
 	return changes, nil
 }
 
-// present lists the backends that hold something of fwctl's.
+// present lists the backends that hold something of fwctl's. A backend that
+// cannot be opened holds nothing: its programs are missing.
 func present(ctx context.Context) ([]string, error) {
 	var found []string
-	var errs []error
 	for _, name := range backendNames() {
-		b, err := backendNamed(name)
+		b, err := open(ctx, name)
+		if errors.Is(err, errMissing) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		yes, err := b.Present(ctx)
+		there, err := b.Present(ctx)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			return nil, fmt.Errorf("look for fwctl's rules in %s: %w", name, err)
 		}
-		if yes {
+		if there {
 			found = append(found, name)
 		}
 	}
-	slices.Sort(found)
-	return found, errors.Join(errs...)
+	return found, nil
+}
+
+// presentIn is what present finds, as far as a survey tells.
+func presentIn(s *live.Survey) []string {
+	var found []string
+	if s.OwnTable {
+		found = append(found, NFTables)
+	}
+	if s.OwnChains {
+		found = append(found, IPTables)
+	}
+	return found
 }

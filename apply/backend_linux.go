@@ -6,14 +6,21 @@ import (
 	"os"
 	"strings"
 
+	iptapply "github.com/fwctl/fwctl/apply/iptables"
 	nftapply "github.com/fwctl/fwctl/apply/nftables"
+	iptrender "github.com/fwctl/fwctl/render/iptables"
 	nftrender "github.com/fwctl/fwctl/render/nftables"
 	"github.com/fwctl/fwctl/rules"
 )
 
-func backends() map[string]backend {
-	return map[string]backend{NFTables: nftBackend{}}
+// openers are the backends of Linux.
+var openers = map[string]func(context.Context) (backend, error){
+	NFTables: func(context.Context) (backend, error) { return nftBackend{}, nil },
+	IPTables: openIPTables,
 }
+
+// errMissing is the error of a backend whose programs are not installed.
+var errMissing = iptapply.ErrMissing
 
 // nftBackend is nftables through netlink.
 type nftBackend struct{}
@@ -32,6 +39,9 @@ func (nftBackend) Remove(ctx context.Context) ([]string, error) { return nftappl
 // Present reports whether the table inet fwctl exists.
 func (nftBackend) Present(ctx context.Context) (bool, error) { return nftapply.Present(ctx) }
 
+// Notes has nothing to say.
+func (nftBackend) Notes() []string { return nil }
+
 // Plan lists what Apply would change.
 func (p nftProgram) Plan(ctx context.Context) ([]string, error) {
 	r, err := nftapply.Plan(ctx, p.Program, nil)
@@ -42,6 +52,39 @@ func (p nftProgram) Plan(ctx context.Context) ([]string, error) {
 func (p nftProgram) Apply(ctx context.Context) ([]string, error) {
 	r, err := nftapply.Apply(ctx, p.Program, nil)
 	return r.Changes, err
+}
+
+// iptBackend is iptables and ip6tables in one of their variants, with ipset.
+type iptBackend struct{ *iptapply.Conn }
+
+type iptProgram struct {
+	conn *iptapply.Conn
+	*iptrender.Program
+}
+
+func openIPTables(ctx context.Context) (backend, error) {
+	c, err := iptapply.Open(ctx, iptapply.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return iptBackend{c}, nil
+}
+
+// Render compiles the ruleset for both families.
+func (b iptBackend) Render(rs *rules.Ruleset) (program, rules.Problems) {
+	p, ps := iptrender.Render(rs, iptrender.Options{IPSet: b.IPSet})
+	return iptProgram{b.Conn, p}, ps
+}
+
+// Notes says which variant it is and what else is noteworthy.
+func (b iptBackend) Notes() []string { return b.Conn.Notes }
+
+// Plan lists what Apply would change.
+func (p iptProgram) Plan(ctx context.Context) ([]string, error) { return p.conn.Plan(ctx, p.Program) }
+
+// Apply makes fwctl's chains and sets what the program says.
+func (p iptProgram) Apply(ctx context.Context) ([]string, error) {
+	return p.conn.Apply(ctx, p.Program)
 }
 
 // generation is the number of the nftables ruleset of this network namespace;

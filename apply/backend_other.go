@@ -2,9 +2,14 @@
 
 package apply
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-func backends() map[string]backend { return nil }
+var openers map[string]func(context.Context) (backend, error)
+
+var errMissing = errors.New("not installed")
 
 // generation is the number of the kernel's ruleset; this system has none.
 func generation(context.Context) (uint32, error) { return 0, ErrNoBackend }

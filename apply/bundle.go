@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fwctl/fwctl/rules"
@@ -28,7 +29,7 @@ type Bundle struct {
 
 // Manifest says where a Bundle comes from.
 type Manifest struct {
-	Policy  string    `json:"policy"`  // path of the main file below the root directory
+	Policy  string    `json:"policy"`  // absolute path of the main file
 	Digest  string    `json:"digest"`  // of all its files, see [Digest]
 	Backend string    `json:"backend"` // that it was applied with
 	Time    time.Time `json:"time"`    // when it was confirmed
@@ -149,7 +150,7 @@ func (s *Store) bundle(name string) (*stored, error) {
 
 // ruleset resolves the stored policy with the stored facts.
 func (b *stored) ruleset() (*rules.Ruleset, error) {
-	p, ps := rules.Load(b.files, b.Manifest.Policy, rules.LoadOptions{
+	p, ps := rules.Load(b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), rules.LoadOptions{
 		Profiles: b.profiles,
 		Display:  func(path string) string { return "/" + path },
 	})

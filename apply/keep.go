@@ -19,7 +19,7 @@ func keepBundle(rs *rules.Ruleset, h *rules.Host) *Bundle {
 	const name = "keep.toml"
 	text := keepPolicy(rs)
 	return &Bundle{
-		Manifest: Manifest{Policy: name, Time: time.Now().UTC().Truncate(time.Second), User: Who()},
+		Manifest: Manifest{Policy: "/" + name, Time: time.Now().UTC().Truncate(time.Second), User: Who()},
 		Host:     h,
 		Sources:  []rules.Source{{Path: name, Data: text}},
 	}

@@ -125,7 +125,7 @@ func TestKeepPolicyWithoutSafetyKeepsSSH(t *testing.T) {
 
 func TestBundleRoundTrip(t *testing.T) {
 	b := Bundle{
-		Manifest: Manifest{Policy: "etc/fwctl/policy.toml", Backend: NFTables, User: "alice (sudo)"},
+		Manifest: Manifest{Policy: "/etc/fwctl/policy.toml", Backend: NFTables, User: "alice (sudo)"},
 		Host:     testHost(),
 		Sources: []rules.Source{
 			{Path: "etc/fwctl/policy.toml", Data: []byte("version = 1\ninclude = [\"conf.d/*.toml\"]\n")},

@@ -52,7 +52,7 @@ func (r record) holds(ctx context.Context, s *Store) bool {
 	if err != nil || gen != r.Generation {
 		return false
 	}
-	b, err := backendNamed(NFTables)
+	b, err := open(ctx, NFTables)
 	if err != nil {
 		return false
 	}

@@ -19,7 +19,7 @@ type next struct {
 func (c *change) stage() (*next, error) {
 	b := Bundle{
 		Manifest: Manifest{
-			Policy: c.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
+			Policy: "/" + c.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
 			Time: time.Now().UTC().Truncate(time.Second), User: Who(), FWCTL: c.Version,
 		},
 		Host:    c.host,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/fwctl/fwctl/live"
@@ -41,11 +42,7 @@ func Look(ctx context.Context, o Options) (*Status, error) {
 		return nil, err
 	}
 	s.Managers = append(s.Managers, survey.Managers...)
-	found, err := present(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.Present = append(s.Present, found...)
+	s.Present = append(s.Present, presentIn(survey)...)
 	s.Off = store.Off()
 	return s, s.compare(ctx, o, store)
 }
@@ -74,7 +71,7 @@ func (s *Status) compare(ctx context.Context, o Options, store *Store) error {
 }
 
 func (s *Status) pending(ctx context.Context, b *stored, rs *rules.Ruleset) error {
-	back, err := backendNamed(b.Manifest.Backend)
+	back, err := open(ctx, b.Manifest.Backend)
 	if err != nil {
 		return err
 	}
@@ -94,7 +91,7 @@ func (s *Status) pending(ctx context.Context, b *stored, rs *rules.Ruleset) erro
 // edited reads the policy's files again. A policy that cannot be loaded any more
 // is edited, too.
 func (s *Status) edited(o Options, b *stored) {
-	p, ps := rules.Load(o.Files, b.Manifest.Policy, o.Load)
+	p, ps := rules.Load(o.Files, strings.TrimPrefix(b.Manifest.Policy, "/"), o.Load)
 	if errs := ps.Of(rules.Error); len(errs) > 0 {
 		s.Edited, s.EditedWhy = true, errs[0].Error()
 		return

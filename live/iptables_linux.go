@@ -130,9 +130,17 @@ func variants(ctx context.Context, nft kernelTables, legacy legacyTables) []IPTa
 	return out
 }
 
-// mode asks a program which variant it is: "iptables v1.8.9 (nf_tables)". Before
-// 1.8 there was only legacy, and no word of it.
+// mode says which variant a program is: by the file that its links lead to, else
+// by asking it ("iptables v1.8.9 (nf_tables)"). Before 1.8 there was only legacy,
+// and no word of it.
 func mode(ctx context.Context, path string) string {
+	real, _ := filepath.EvalSymlinks(path)
+	switch filepath.Base(real) {
+	case "xtables-nft-multi":
+		return "nf_tables"
+	case "xtables-legacy-multi":
+		return "legacy"
+	}
 	ctx, cancel := context.WithTimeout(ctx, saveTime)
 	defer cancel()
 	out, _ := exec.CommandContext(ctx, path, "--version").Output()

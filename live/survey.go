@@ -11,6 +11,8 @@ type Survey struct {
 	IPSet        string        `json:"ipset,omitempty"`        // path of the program, "" if missing
 	Managers     []Manager     `json:"managers"`               // other software that manages rules
 	Translations []Translation `json:"translations,omitempty"` // ports whose destination the host translates
+	OwnTable     bool          `json:"own_table"`              // the table inet fwctl is there
+	OwnChains    bool          `json:"own_chains"`             // a variant of iptables has chains FWCTL-*
 	Unread       []string      `json:"unread,omitempty"`       // what could not be read, with the reason
 }
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnTable is the one nftables table that is fwctl's: "inet fwctl".
-const OwnTable = "fwctl"
+// OwnTable is the one nftables table that is fwctl's.
+const OwnTable = "inet fwctl"
 
 // xtTableNames are the tables that iptables knows (iptables(8)).
 var xtTableNames = []string{"filter", "nat", "mangle", "raw", "security"}
@@ -29,6 +29,8 @@ func Look(ctx context.Context) (*Survey, error) {
 		s.NFTables = true
 	}
 	legacy := readLegacy(ctx, s)
+	s.OwnTable = nft.own
+	s.OwnChains = nft.hasChain(isOwnChain) || legacy.hasChain(isOwnChain)
 	s.Tables = nft.native()
 	s.IPTables = variants(ctx, nft, legacy)
 	s.IPSet = program("ipset")
@@ -40,6 +42,7 @@ func Look(ctx context.Context) (*Survey, error) {
 // kernelTables is the part of the nftables ruleset that a survey needs: all
 // chains, and the rules of the tables that iptables or NAT live in.
 type kernelTables struct {
+	own    bool // the table inet fwctl is there; its chains are left out
 	chains []*nftables.Chain
 	xt     map[string]bool // the tables that iptables-nft made, by name
 	rules  map[*nftables.Chain][]*nftables.Rule
@@ -54,9 +57,9 @@ func readTables(s *Survey) (kernelTables, error) {
 	if k.chains, err = conn.ListChains(); err != nil {
 		return kernelTables{}, err
 	}
-	k.chains = slices.DeleteFunc(k.chains, func(c *nftables.Chain) bool {
-		return c.Table.Name == OwnTable && c.Table.Family == nftables.TableFamilyINet
-	})
+	all := len(k.chains)
+	k.chains = slices.DeleteFunc(k.chains, func(c *nftables.Chain) bool { return tableName(c.Table) == OwnTable })
+	k.own = len(k.chains) < all
 	k.xt = k.xtTables()
 	nat := k.natTables()
 	for _, c := range k.chains {
