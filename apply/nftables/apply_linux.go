@@ -160,15 +160,21 @@ func trust(t *read.Table, last *nftables.Program) map[string][]element {
 		if i < 0 || !t.Sets[i].Unread || !sameKind(s, &t.Sets[i]) {
 			continue
 		}
-		// The kernel counts half the beginnings and ends of ranges; nft adds an
-		// end that no range has.
-		es := elementsOf(s)
-		n := choose(s.Interval, 2, 1)
-		if c := int(t.Sets[i].Count); c == len(es)/n || c == (len(es)+1)/n {
+		if es := elementsOf(s); counted(es, int(t.Sets[i].Count)) {
 			trusted[s.Name] = es
 		}
 	}
 	return trusted
+}
+
+// counted reports whether the kernel's count fits. It counts half the beginnings
+// and ends of ranges; a range up to the last key has no end, and nft adds an end
+// that no range has.
+func counted(es []element, n int) bool {
+	if len(es) > 0 && es[0].interval && es[len(es)-1].next == nil {
+		return n == len(es) || n == len(es)-1
+	}
+	return n == len(es)
 }
 
 // readRest reads the large sets whose content nothing vouches for, however long
@@ -205,8 +211,8 @@ func (d *difference) send(gen uint32) error {
 	if d.recreate {
 		c.DelTable(t)
 	}
-	if d.create || d.recreate {
-		c.AddTable(t)
+	if d.create || d.recreate || d.wake {
+		c.AddTable(t) // of a table that is there it sets the flags, to none
 	}
 	d.sendDeletedRules(c, t)
 	d.sendDeletedElements(c, t)
@@ -280,11 +286,15 @@ func (d *difference) sendElements(c *gnft.Conn, t *gnft.Table, added map[string]
 }
 
 func elements(es []element) []gnft.SetElement {
-	out := make([]gnft.SetElement, len(es))
-	for i, e := range es {
-		out[i] = gnft.SetElement{Key: e.key, IntervalEnd: e.end, Comment: e.comment}
+	out := make([]gnft.SetElement, 0, len(es)*2)
+	for _, e := range es {
+		x := gnft.SetElement{Key: e.key, Comment: e.comment}
 		if e.verdict.Kind != nftables.None {
-			out[i].VerdictData = verdict(e.verdict)
+			x.VerdictData = verdict(e.verdict)
+		}
+		out = append(out, x)
+		if e.next != nil {
+			out = append(out, gnft.SetElement{Key: e.next, IntervalEnd: true})
 		}
 	}
 	return out

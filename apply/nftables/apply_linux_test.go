@@ -32,10 +32,21 @@ func namespace(t *testing.T) {
 
 func program(t *testing.T, policy string) *render.Program {
 	t.Helper()
-	p, ps := rules.Load(fstest.MapFS{"policy.toml": {Data: []byte(policy)}}, "policy.toml", rules.LoadOptions{})
-	if err := ps.Err(); err != nil {
-		t.Fatal(err)
+	return resolved(t, must(rules.Load(fstest.MapFS{"policy.toml": {Data: []byte(policy)}}, "policy.toml", rules.LoadOptions{}))(t))
+}
+
+func must(p *rules.Policy, ps rules.Problems) func(*testing.T) *rules.Policy {
+	return func(t *testing.T) *rules.Policy {
+		t.Helper()
+		if err := ps.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
+}
+
+func resolved(t *testing.T, p *rules.Policy) *render.Program {
+	t.Helper()
 	rs, ps := rules.Resolve(p, &rules.Host{Time: time.Now(), TimeZone: "UTC"})
 	if err := ps.Err(); err != nil {
 		t.Fatal(err)

@@ -2,40 +2,34 @@ package nftables
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/fwctl/fwctl/packet"
 	read "github.com/fwctl/fwctl/read/nftables"
 	"github.com/fwctl/fwctl/render/nftables"
 )
 
-// element is one element of a set as it is sent and compared.
+// element is one element of a set as it is sent and compared. In an interval
+// set it is a range: the kernel holds where it begins and the key behind its
+// end. A range is added or deleted whole, since the kernel refuses a beginning
+// or an end inside a range that is there.
 type element struct {
-	key     []byte
-	end     bool
-	verdict nftables.Verdict
-	comment string
+	key      []byte
+	interval bool
+	next     []byte // the key behind the end; nil: the range ends with the last key of all
+	verdict  nftables.Verdict
+	comment  string
 }
 
-func compareElements(a, b element) int {
-	if c := bytes.Compare(a.key, b.key); c != 0 {
-		return c
-	}
-	switch {
-	case a.end == b.end:
-		return 0
-	case a.end:
-		return -1
-	}
-	return 1
+func (e element) same(o element) bool {
+	return bytes.Equal(e.key, o.key) && e.interval == o.interval && bytes.Equal(e.next, o.next) &&
+		e.verdict == o.verdict && e.comment == o.comment
 }
-
-func sortElements(es []element) { slices.SortFunc(es, compareElements) }
 
 // rule is one rule as it is sent and compared.
 type rule struct {
@@ -52,6 +46,7 @@ func (r rule) same(o rule) bool { return r.canonical == o.canonical && r.comment
 type difference struct {
 	create    bool // there is no table yet
 	recreate  bool // a base chain sits elsewhere: only a new table helps
+	wake      bool // the table is dormant: its base chains hang on no hook
 	sets      []*nftables.Set
 	chains    []*nftables.Chain // to create, base chains last
 	policies  []*nftables.Chain // base chains whose policy is not ours
@@ -83,7 +78,7 @@ type ruleChange struct {
 }
 
 func (d *difference) empty() bool {
-	return !d.create && !d.recreate && len(d.sets)+len(d.chains)+len(d.policies)+len(d.elements)+
+	return !d.create && !d.recreate && !d.wake && len(d.sets)+len(d.chains)+len(d.policies)+len(d.elements)+
 		len(d.rules)+len(d.oldChains)+len(d.oldSets) == 0
 }
 
@@ -97,6 +92,7 @@ func (d *difference) compare(p *nftables.Program, t *read.Table) error {
 		d.recreate = true
 		t = &read.Table{}
 	}
+	d.wake = t.Flags&unix.NFT_TABLE_F_DORMANT != 0
 	replaced := d.diffSets(p, t)
 	return d.diffChains(p, t, replaced)
 }
@@ -177,7 +173,7 @@ func (d *difference) diffElements(s *nftables.Set, l *read.Set) {
 		case o > 0:
 			c.del, have = append(c.del, have[0]), have[1:]
 		default:
-			if want[0].verdict != have[0].verdict || want[0].comment != have[0].comment {
+			if !want[0].same(have[0]) {
 				c.del, c.add = append(c.del, have[0]), append(c.add, want[0])
 			}
 			want, have = want[1:], have[1:]
@@ -195,20 +191,24 @@ func headOrder(a, b []element) int {
 	case len(a) == 0:
 		return 1
 	}
-	return compareElements(a[0], b[0])
+	return bytes.Compare(a[0].key, b[0].key)
 }
 
-// liveElements leaves out the end of nothing that nft puts at the first key of
-// an interval set.
+// liveElements joins the beginnings and ends of ranges. It leaves out the end of
+// nothing that nft puts at the first key of an interval set.
 func liveElements(l *read.Set) []element {
+	interval := l.Flags&unix.NFT_SET_INTERVAL != 0
 	out := make([]element, 0, len(l.Elements))
-	for _, e := range l.Elements {
-		if e.End && len(bytes.Trim(e.Key, "\x00")) == 0 {
+	for i, e := range l.Elements {
+		if e.End {
 			continue
 		}
-		x := element{key: e.Key, end: e.End, comment: read.Comment(e.UserData)}
+		x := element{key: e.Key, interval: interval, comment: read.Comment(e.UserData)}
 		if e.Verdict != nil {
 			x.verdict = nftables.Verdict{Kind: kindByCode[e.Verdict.Code], Chain: e.Verdict.Chain}
+		}
+		if interval && i+1 < len(l.Elements) {
+			x.next = l.Elements[i+1].Key
 		}
 		out = append(out, x)
 	}
@@ -408,6 +408,9 @@ func (d *difference) lines() []string {
 	if d.create {
 		say("create table inet %s", nftables.TableName)
 	}
+	if d.wake {
+		say("wake dormant table inet %s", nftables.TableName)
+	}
 	for _, s := range d.sets {
 		say("add %s %s", choose(s.Map, "map", "set"), s.Name)
 	}
@@ -438,17 +441,10 @@ func (d *difference) lines() []string {
 
 // lines counts elements: a set may have a million.
 func (c setChange) lines(say func(string, ...any)) {
-	starts := func(es []element) int {
-		n := 0
-		for _, e := range es {
-			n += choose(e.end, 0, 1)
-		}
-		return cmp.Or(n, len(es))
-	}
 	if n := len(c.del); n > 0 {
-		say("delete %d elements of %s", starts(c.del), c.set.Name)
+		say("delete %d elements of %s", n, c.set.Name)
 	}
 	if n := len(c.add); n > 0 {
-		say("add %d elements to %s", starts(c.add), c.set.Name)
+		say("add %d elements to %s", n, c.set.Name)
 	}
 }

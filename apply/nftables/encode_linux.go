@@ -1,9 +1,11 @@
 package nftables
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -345,18 +347,17 @@ func canonical(exprs []expr.Any) (string, error) {
 	return read.Canonical(out)
 }
 
-// elementsOf encodes a set's elements in the order of read.CompareElements. A
-// range of an interval set is two: where it begins, and the key behind its end.
+// elementsOf encodes a set's elements in the order of their keys.
 func elementsOf(s *nftables.Set) []element {
-	out := make([]element, 0, len(s.Elements)*choose(s.Interval, 2, 1))
-	for _, e := range s.Elements {
+	out := make([]element, len(s.Elements))
+	for i, e := range s.Elements {
 		first, next := keyOf(s.Fields, e)
-		out = append(out, element{key: first, verdict: e.Verdict, comment: e.Comment})
-		if s.Interval && next != nil {
-			out = append(out, element{key: next, end: true})
+		out[i] = element{key: first, verdict: e.Verdict, comment: e.Comment}
+		if s.Interval {
+			out[i].interval, out[i].next = true, next
 		}
 	}
-	sortElements(out)
+	slices.SortFunc(out, func(a, b element) int { return bytes.Compare(a.key, b.key) })
 	return out
 }
 
