@@ -166,7 +166,7 @@ func (t *table) addLiterals(r *rules.Rule, tg *targets) {
 	}
 	keys, ok := singlePorts(r.Transports)
 	prefixes := prefixesUpTo(r.From.Set, maxOpenings)
-	if !ok || prefixes == nil || len(keys)*len(prefixes) > maxOpenings {
+	if !ok || prefixes == nil || len(keys)*len(prefixes) > maxOpenings || slices.ContainsFunc(prefixes, wholeFamily) {
 		tg.chains = insert(tg.chains, t.b.literalChain(r))
 		return
 	}
@@ -176,6 +176,10 @@ func (t *table) addLiterals(r *rules.Rule, tg *targets) {
 		}
 	}
 }
+
+// wholeFamily reports whether the prefix is every address: a Load cannot mask
+// all of its bits.
+func wholeFamily(p netip.Prefix) bool { return p.Bits() == 0 }
 
 func (t *table) open(k portKey, p netip.Prefix, id string) {
 	key := openingKey{family: 4, bits: p.Bits()}
