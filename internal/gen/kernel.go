@@ -100,7 +100,15 @@ func farAddr(a netip.Addr, h *rules.Host) bool {
 	if a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240) {
 		return false
 	}
-	return !h.Local(a) && !h.Broadcast(a) && !a.IsMulticast() && !a.IsLoopback() && !a.IsUnspecified()
+	return !h.Local(a) && !h.Broadcast(a) && !a.IsMulticast() && !a.IsLoopback() && !a.IsUnspecified() && !anycast(a, h)
+}
+
+// anycast reports whether the address is that of all routers of one of the
+// host's networks (RFC 4291, section 2.6.1), which a router takes for its own.
+func anycast(a netip.Addr, h *rules.Host) bool {
+	return slices.ContainsFunc(h.Interfaces, func(i rules.Interface) bool {
+		return slices.ContainsFunc(i.Addrs, func(p netip.Prefix) bool { return a.Is6() && p.Masked().Addr() == a })
+	})
 }
 
 // goodSource reports whether the kernel believes the source. An unspecified one

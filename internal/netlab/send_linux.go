@@ -80,7 +80,8 @@ func (l *Lab) openRaw() (err error) {
 }
 
 // openRaw6 binds a socket to an interface: with a given source, the interface of
-// a control message is no more than a wish.
+// a control message is no more than a wish. Not to the loopback interface: the
+// way to an own address is by loopback, but the route bears its owner's name.
 func openRaw6(device string) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
@@ -88,6 +89,9 @@ func openRaw6(device string) (int, error) {
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_HDRINCL, 1); err != nil {
 		return fd, err
+	}
+	if device == "lo" {
+		return fd, nil
 	}
 	return fd, unix.BindToDevice(fd, device)
 }
@@ -160,14 +164,15 @@ func (l *Lab) outbound(p packet.Packet) (fd int, to unix.Sockaddr, control []byt
 	if err != nil {
 		return 0, nil, nil, err
 	}
+	index := c.index
+	if c.wire < 0 {
+		index = 0 // by loopback: see openRaw6
+	}
 	if p.Is6() {
-		info := &unix.Inet6Pktinfo{Ifindex: uint32(c.index), Addr: p.Src.As16()} // else the kernel looks for a source, and may find none
+		info := &unix.Inet6Pktinfo{Ifindex: uint32(index), Addr: p.Src.As16()} // else the kernel looks for a source, and may find none
 		return c.raw6, &unix.SockaddrInet6{Addr: p.Dst.As16()}, unix.PktInfo6(info), nil
 	}
-	info := &unix.Inet4Pktinfo{Ifindex: int32(c.index)}
-	if c.wire < 0 {
-		info.Ifindex = 0 // the route to an own address is by loopback, and bears its owner's name
-	}
+	info := &unix.Inet4Pktinfo{Ifindex: int32(index)}
 	return l.raw4, &unix.SockaddrInet4{Addr: p.Dst.As4()}, unix.PktInfo4(info), nil
 }
 

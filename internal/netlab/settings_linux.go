@@ -44,6 +44,7 @@ var hostSettings = []setting{
 
 // These exist once a rule that tracks connections is loaded.
 var trackSettings = []setting{
+	{"netfilter/nf_conntrack_checksum", "0"},       // Linux 6.18 checks UDP-Lite against UDP's pseudo header and calls all of it invalid
 	{"netfilter/nf_conntrack_tcp_be_liberal", "1"}, // probes of established flows have no right window
 }
 

@@ -1,0 +1,16 @@
+// Package laws holds the tests that need several rooms at once: what the design
+// promises of fwctl as a whole.
+//
+// The kernel agrees with the evaluator (kernel_linux_test.go): every example
+// policy and many random ones are put into a real kernel by each backend, and
+// packets, random ones and those at the edges of every rule, are sent through it
+// at all three hooks. What the kernel does must be what [rules.Ruleset.Decide]
+// says. A packet for which it does not is reported with the smallest policy that
+// still shows it.
+//
+// Text and netlink mean the same (text_linux_test.go): `nft -f` of the rendered
+// text and the apply over netlink list the same table.
+//
+// The environment variable FWCTL_POLICIES is the number of random policies,
+// FWCTL_SEED that of the first of them; each policy is its number's.
+package laws
