@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"math/bits"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go4.org/netipx"
@@ -139,21 +141,54 @@ func notAddress(s string) *mistake {
 	case strings.Contains(s, "/"):
 		return &mistake{summary, prefixHint(s)}
 	}
-	return &mistake{summary, `an address is such as "192.0.2.1", "192.0.2.0/24", "192.0.2.1-192.0.2.9" or "2001:db8::/32"`}
+	return &mistake{summary, ipv4Hint(s)}
+}
+
+const addressHint = `an address is such as "192.0.2.1", "192.0.2.0/24", "192.0.2.1-192.0.2.9" or "2001:db8::/32"`
+
+var (
+	zeros     = regexp.MustCompile(`(^|\.)0+([0-9])`)
+	shortened = regexp.MustCompile(`^([0-9]+\.[0-9]+\.[0-9]+\.)([0-9]+)-([0-9]+)$`)
+)
+
+// ipv4Hint mends what other programs take for an IPv4 address or range.
+func ipv4Hint(s string) string {
+	if a, err := netip.ParseAddr(zeros.ReplaceAllString(s, "$1$2")); err == nil && a.Is4() {
+		return "without leading zeros: " + quote(a.String())
+	}
+	if full := shortened.ReplaceAllString(s, "$1$2-$1$3"); full != s {
+		if _, wrong := parseRange(full); wrong == nil {
+			return "write " + quote(full)
+		}
+	}
+	return addressHint
 }
 
 func prefixHint(s string) string {
-	addr, bits, _ := strings.Cut(s, "/")
+	addr, length, _ := strings.Cut(s, "/")
 	a, err := netip.ParseAddr(addr)
 	switch {
 	case err != nil:
 		return quote(addr) + " is not an address"
-	case digits.MatchString(bits) && a.Is4():
+	case digits.MatchString(length) && a.Is4():
 		return "a prefix length of IPv4 is from 0 to 32"
-	case digits.MatchString(bits):
+	case digits.MatchString(length):
 		return "a prefix length of IPv6 is from 0 to 128"
 	}
-	return "write the prefix length as a number: " + quote(addr+"/24")
+	if n, ok := maskLength(length); ok && a.Is4() {
+		return "write " + quote(addr+"/"+strconv.Itoa(n))
+	}
+	return "the prefix length is a number, such as " + quote(addr+"/24")
+}
+
+// maskLength returns the prefix length that a netmask stands for.
+func maskLength(s string) (int, bool) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() {
+		return 0, false
+	}
+	n := bits.LeadingZeros32(^number4(a))
+	return n, number4(a) == ^uint32(0)<<(32-n)
 }
 
 // interfacePattern is the name of an interface, perhaps with a final "*".

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go4.org/netipx"
 )
@@ -19,7 +20,7 @@ type feed struct {
 }
 
 // maxFeedProblems is how many wrong lines of one file are told apart.
-const maxFeedProblems = 20
+const maxFeedProblems = 10
 
 // feed reads the file of a group.
 func (r *reader) feed(name string, g *GroupSection) *feed {
@@ -52,7 +53,7 @@ func (l *loader) readFeed(name string, at Pos) *feed {
 		return f
 	}
 	var b feedBuilder
-	wrong := 0
+	wrong, last := 0, 0
 	eachLine(text.data, func(n int, line []byte) {
 		off, entry := feedEntry(line)
 		if len(entry) == 0 {
@@ -62,11 +63,12 @@ func (l *loader) readFeed(name string, at Pos) *feed {
 		if bad := b.add(entry); bad != nil {
 			if wrong++; wrong <= maxFeedProblems {
 				l.errorAt(Pos{File: text.name, Line: n, Col: off + 1}, bad.summary, bad.hint)
+				last = n
 			}
 		}
 	})
 	if wrong > maxFeedProblems {
-		l.errorAt(Pos{File: text.name}, count(wrong-maxFeedProblems, "more line of this file is", "more lines of this file are")+" wrong", "")
+		l.errorAt(Pos{File: text.name, Line: last + 1}, count(wrong-maxFeedProblems, "line is", "lines are")+" wrong from here on", "")
 	}
 	f.broken = wrong > 0
 	f.set = b.set()
@@ -112,7 +114,7 @@ func (b *feedBuilder) add(entry []byte) *mistake {
 	r, wrong := parseRange(s)
 	switch {
 	case wrong != nil:
-		return &mistake{feedSummary(wrong, s), wrong.hint}
+		return feedMistake(wrong, s)
 	case r.From().Is4():
 		b.ranges4 = append(b.ranges4, uint64(number4(r.From()))<<32|uint64(number4(r.To())))
 	default:
@@ -121,12 +123,21 @@ func (b *feedBuilder) add(entry []byte) *mistake {
 	return nil
 }
 
-// feedSummary is the summary of a mistake in a file, where no group can stand.
-func feedSummary(wrong *mistake, s string) string {
-	if *notAddress(s) == *wrong {
-		return quote(s) + " is not an address, a prefix or a range"
+// feedMistake is a mistake in a file, where no group can stand.
+func feedMistake(wrong *mistake, s string) *mistake {
+	if *notAddress(s) != *wrong {
+		return wrong
 	}
-	return wrong.summary
+	hint := addressHint
+	switch {
+	case strings.ContainsAny(s, ";!"):
+		hint = "a comment begins with #"
+	case strings.ContainsAny(s, " \t,"):
+		hint = "one a line"
+	case strings.Contains(s, "/"):
+		hint = prefixHint(s)
+	}
+	return &mistake{quote(s) + " is not an address, a prefix or a range", hint}
 }
 
 func number4(a netip.Addr) uint32 {

@@ -60,7 +60,7 @@ func (f form) expected() string {
 			nouns = append(nouns, k.String())
 		}
 	}
-	return strings.Join(nouns, " or ")
+	return alternatives(nouns)
 }
 
 // Shorthands for the forms of the sections.
@@ -112,6 +112,8 @@ func (r *reader) wrongType(name string, f form, v *node) {
 		hint = "write " + name + " = " + v.text
 	case v.kind == localDateTimeKind && f.kinds&dateTimeKind != 0:
 		hint = "add the offset: " + v.text + "Z or " + v.text + "+01:00"
+	case v.kind == tablesKind && f.named:
+		hint = "sections have names: [" + name + ".NAME]"
 	case f.example != "":
 		hint = "such as " + f.example
 	}
@@ -123,6 +125,8 @@ func (r *reader) conformInteger(name string, f form, v *node) *node {
 	switch {
 	case err != nil:
 		r.errorAt(v.off, name+" is too large", "")
+	case f.max > 0 && f.min == f.max && n != f.max:
+		r.errorAt(v.off, name+" must be "+strconv.FormatInt(f.max, 10)+", not "+v.text, "")
 	case f.max > 0 && (n < f.min || n > f.max):
 		r.errorAt(v.off, name+" must be from "+strconv.FormatInt(f.min, 10)+" to "+strconv.FormatInt(f.max, 10), "")
 	default:
@@ -165,10 +169,11 @@ func integer(s string) (int64, error) {
 // readTable reads the keys of a table into dst: unknown keys, wrong values and
 // missing keys are reported.
 func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) {
+	meant := map[string]bool{}
 	for _, e := range t.entries {
 		i := slices.IndexFunc(list, func(k key[T]) bool { return k.name == e.name })
 		if i < 0 {
-			r.unknownKey(e, keysOf(title, list))
+			meant[r.unknownKey(e, keysOf(title, list))] = true
 			continue
 		}
 		if v := r.conform(e.name, list[i].form, e.val); v != nil {
@@ -176,7 +181,7 @@ func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) {
 		}
 	}
 	for _, k := range list {
-		if k.required && !slices.ContainsFunc(t.entries, func(e entry) bool { return e.name == k.name }) {
+		if k.required && !meant[k.name] && !slices.ContainsFunc(t.entries, func(e entry) bool { return e.name == k.name }) {
 			r.missingKey(t, title, k.keyInfo)
 		}
 	}
@@ -190,10 +195,20 @@ func (r *reader) missingKey(t *node, title string, k keyInfo) {
 	r.errorAt(t.off, title+" has no "+k.name, hint)
 }
 
-func (r *reader) unknownKey(e entry, ks *keys) {
+// unknownKey reports a key that is not listed, and returns the one that was
+// probably meant, "" if none.
+func (r *reader) unknownKey(e entry, ks *keys) string {
 	var names []string
 	for _, k := range ks.list {
 		names = append(names, k.name)
 	}
-	r.errorAt(e.off, "unknown key "+quote(e.name)+" in "+ks.title, nearestOr(e.name, names, "known: "+strings.Join(names, ", ")))
+	what := "key " + quote(e.name) + " in " + ks.title
+	if e.val.kind == tableKind && ks.title == wholePolicy {
+		what = "section [" + e.name + "]"
+	}
+	r.errorAt(e.off, "unknown "+what, nearestOr(e.name, names, "known: "+strings.Join(names, ", ")))
+	return nearestWord(e.name, names)
 }
+
+// wholePolicy is how messages call the table that holds all others.
+const wholePolicy = "the policy"

@@ -267,7 +267,7 @@ func (r *resolver) nested(s *GroupSection, g *resolved, m Member) *netipx.IPSet 
 // member resolves the group that an entry names; nil, reported, if it cannot.
 func (r *resolver) member(m Member) *resolved {
 	if i := slices.Index(r.path, m.Group); i >= 0 {
-		r.errorAt(m.Pos, "group "+quote(m.Group)+" contains itself: "+strings.Join(append(slices.Clone(r.path[i:]), m.Group), " → "), "")
+		r.errorAt(m.Pos, "group "+quote(m.Group)+" contains itself: "+strings.Join(append(slices.Clone(r.path[i:]), m.Group), " -> "), "")
 		return nil
 	}
 	g := r.group(m.Group)
@@ -294,7 +294,7 @@ func (h *Host) hasInterface(name string) bool {
 }
 
 func (r *resolver) interfaceElsewhere(m Member) {
-	r.errorAt(m.Pos, quote(m.Text)+" is allowed in to alone", "it means the host's own addresses on that interface; for what enters by it, use in = ["+quote(m.Interface)+"]")
+	r.errorAt(m.Pos, quote(m.Text)+" may stand nowhere but in to", "it means the host's own addresses on that interface; for what enters by it, use in = ["+quote(m.Interface)+"]")
 }
 
 // lookUp returns the addresses of the section's DNS names.

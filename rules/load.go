@@ -146,7 +146,7 @@ func (l *loader) unreadable(name string, kind SourceKind, at Pos, err error) {
 	var pe *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.errorAt(at, "there is no file "+shown, "")
+		l.errorAt(at, "there is no file "+shown, map[SourceKind]string{IncludeSource: `a pattern such as "conf.d/*.toml" may match nothing`}[kind])
 		return
 	case errors.As(err, &pe):
 		err = pe.Err
@@ -169,32 +169,49 @@ func (l *loader) file(name string, kind SourceKind, at Pos) *whole {
 	l.read[name] = w
 	l.open[name] = true
 	r := &reader{loader: l, file: f}
-	if root := r.syntax(); root != nil {
-		readTable(r, root, "the policy", rootKeys, w)
+	if !r.document(func(root *node) { r.readPolicy(root, kind, w) }) {
+		l.policy.partial = true
 	}
 	l.include(name, w)
 	delete(l.open, name)
 	return w
 }
 
-// syntax parses a file and reports what is not TOML; nil if nothing is left.
-func (r *reader) syntax() *node {
+func (r *reader) readPolicy(root *node, kind SourceKind, w *whole) {
+	if kind == PolicySource && root.get("version") == nil {
+		r.errorAt(0, "the policy has no version", "begin it with version = 1")
+	}
+	readTable(r, root, wholePolicy, rootKeys, w)
+}
+
+// document reads a file's tables, and reports what is not TOML about it. Without
+// a complete tree nothing is read, since half a table would be missing keys; the
+// result says whether there was one.
+func (r *reader) document(read func(root *node)) bool {
 	doc := parseTOML(r.file.data)
-	for _, f := range doc.faults {
-		at, hint := Pos{File: r.file.name, Line: f.line, Col: f.col}, ""
-		if f.off >= 0 {
-			at = r.pos(f.off)
-		}
-		if f.duplicate {
-			hint = "first in line " + strconv.Itoa(r.pos(f.earlier).Line)
-		}
-		r.loader.errorAt(at, f.summary, hint)
+	for _, f := range doc.duplicates {
+		r.loader.errorAt(r.pos(f.off), f.summary, "first in line "+strconv.Itoa(r.pos(f.earlier).Line))
 	}
-	if doc.cut {
-		r.policy.partial = true
-		return nil
+	if doc.broken == nil {
+		read(doc.root)
 	}
-	return doc.root
+	judged := <-doc.judged
+	switch {
+	case judged == nil && doc.broken == nil, len(doc.duplicates) > 0 && doc.broken == nil:
+		return true
+	case judged == nil:
+		f := doc.offset(doc.broken)
+		judged = &f
+	}
+	if at := r.pos(judged.off); doc.broken != nil || !r.told(at) {
+		r.loader.errorAt(at, judged.summary, "")
+	}
+	return doc.broken == nil
+}
+
+// told reports whether an error in that line was reported already.
+func (l *loader) told(at Pos) bool {
+	return slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Pos.File == at.File && p.Pos.Line == at.Line })
 }
 
 // include reads the files that w includes and merges their settings into w.
@@ -283,9 +300,6 @@ func (r *reader) addStatement(s *Statement) {
 // finish does what needs the whole policy: the settings, and the order of all.
 func (l *loader) finish(w *whole) {
 	p := l.policy
-	if !w.version.Given() && !l.policy.partial {
-		l.errorAt(Pos{File: l.display(p.Path), Line: 1, Col: 1}, "the policy has no version", "begin it with version = 1")
-	}
 	p.Defaults, p.Safety = w.defaults, w.safety
 	slices.SortFunc(p.Groups, func(a, b *GroupSection) int { return cmp.Compare(a.Name, b.Name) })
 	for _, list := range [][]*Statement{p.Services, p.Blocks, p.Outbounds, p.Routes} {

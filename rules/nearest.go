@@ -10,7 +10,7 @@ import (
 func quote(s string) string {
 	const most = 60
 	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return strconv.Quote(s)
 }
@@ -29,16 +29,31 @@ func alternatives(words []string) string {
 func nearest(s string, words []string) string { return nearestOr(s, words, "") }
 
 func nearestOr(s string, words []string, otherwise string) string {
+	if best := nearestWord(s, words); best != "" {
+		return "did you mean " + quote(best) + "?"
+	}
+	return otherwise
+}
+
+// synonyms are words of other firewalls and what they are here.
+var synonyms = map[string]string{
+	"deny": "drop", "block": "drop", "discard": "drop", "refuse": "reject", "allow": "accept", "pass": "accept", "permit": "accept",
+	"all": "any", "everyone": "any", "everybody": "any", "world": "any", "anywhere": "any", "internet": "any",
+	"localhost": "loopback", "self": "host", "me": "host", "lan": "private",
+}
+
+// nearestWord returns the word that is nearest to s, "" if none is near.
+func nearestWord(s string, words []string) string {
+	if other := synonyms[strings.ToLower(s)]; slices.Contains(words, other) {
+		return other
+	}
 	best, least := "", 1+max(1, len(s)/3)
 	for _, w := range slices.Sorted(slices.Values(words)) {
 		if d := distance(strings.ToLower(s), w, least); d < least {
 			best, least = w, d
 		}
 	}
-	if best == "" {
-		return otherwise
-	}
-	return "did you mean " + quote(best) + "?"
+	return best
 }
 
 // distance counts the letters to insert, delete, replace or swap with their

@@ -153,21 +153,26 @@ func (r *resolver) holdsOwn(a Addresses) bool {
 }
 
 // reportOverlap puts the problem where the word is missing; where it is in
-// neither, at the later of the two.
+// neither, at the later of the two. Within one file the word of one is read for
+// both, with a warning: who wrote it saw the other. In another file it is not
+// enough.
 func (r *resolver) reportOverlap(a, b claim, told map[*Statement]bool) {
 	told[a.of], told[b.of] = true, true
 	if a.of.Shared || !b.of.Shared && comparePos(a.of.Pos, b.of.Pos) < 0 {
 		a, b = b, a
 	}
-	hint := "a packet is let in if either accepts it; if that is meant, say shared = true in both"
-	if b.of.Shared {
-		hint = quote(b.of.Name) + " says shared = true; both must"
-	}
 	what := a.proto.String()
 	if a.ports != allPorts {
 		what = intersection(a.ports, b.ports).String() + "/" + what
 	}
-	r.errorAt(a.place(), "service "+quote(a.of.Name)+" has "+what+", and so has "+quote(b.of.Name)+" at "+b.of.Pos.String(), hint)
+	severity, hint := Error, "a packet is let in if either accepts it; if that is meant, say shared = true in both"
+	if b.of.Shared {
+		hint = quote(b.of.Name) + " says shared = true; both must"
+		if a.of.Pos.File == b.of.Pos.File {
+			severity = Warning
+		}
+	}
+	r.report(severity, a.place(), "service "+quote(a.of.Name)+" has "+what+", and so has "+quote(b.of.Name)+" at "+b.of.Pos.String(), hint)
 }
 
 func comparePos(a, b Pos) int {

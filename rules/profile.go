@@ -221,10 +221,10 @@ func (l *loader) readProfile(fsys fs.FS, name string, kind SourceKind, at Pos) *
 	before := len(l.problems)
 	p := &Profile{Name: strings.TrimSuffix(path.Base(name), ".toml"), file: f}
 	r := &reader{loader: l, file: f}
-	if root := r.syntax(); root != nil {
+	r.document(func(root *node) {
 		readTable(r, root, "the profile", profileKeys, p)
 		l.checkProfile(p, before)
-	}
+	})
 	p.broken = len(l.problems) > before
 	return p
 }
@@ -266,7 +266,7 @@ func (l *loader) checkCondition(p *Profile, c Condition) {
 		case x.Type == "boolean" && v != "true" && v != "false":
 			l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" is a boolean", "write "+quote(c.Name)+" or "+quote("!"+c.Name))
 		case x.Type != "boolean" && len(x.Values) > 0 && !slices.Contains(x.Values, v):
-			l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" cannot be "+quote(v), nearestOr(v, x.Values, "it is "+alternatives(x.Values)))
+			l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" cannot be "+quote(v), nearestOr(v, x.Values, "it is "+x.choices()))
 		}
 	}
 }

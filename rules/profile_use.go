@@ -88,9 +88,20 @@ func listed(names []string) string {
 
 func neededHint(x *Parameter) string {
 	if len(x.Values) > 0 {
-		return "with = { " + x.Name + " = … }: " + alternatives(x.Values)
+		return "with = { " + x.Name + " = ... }: it is " + x.choices()
 	}
-	return "with = { " + x.Name + " = … }"
+	return "with = { " + x.Name + " = ... }"
+}
+
+// choices writes the values of the parameter as TOML has them.
+func (x *Parameter) choices() string {
+	words := slices.Clone(x.Values)
+	for i := range words {
+		if x.Type == "string" {
+			words[i] = quote(words[i])
+		}
+	}
+	return alternatives(words)
 }
 
 // times sets the parameter to each of the values in each of the choices.
@@ -125,7 +136,7 @@ func (l *loader) checkSetting(x *Parameter, w Setting) {
 	}
 	for _, v := range w.Values {
 		if len(x.Values) > 0 && !slices.Contains(x.Values, v) {
-			l.errorAt(w.Pos, "the parameter "+quote(x.Name)+" cannot be "+quote(v), nearestOr(v, x.Values, "it is "+alternatives(x.Values)))
+			l.errorAt(w.Pos, "the parameter "+quote(x.Name)+" cannot be "+quote(v), nearestOr(v, x.Values, "it is "+x.choices()))
 		}
 	}
 }
@@ -204,7 +215,7 @@ func (l *loader) whoIs(s *Statement, p *Profile, rows []filledRow) map[string]Me
 	case s.From.Given() && len(used) == 1:
 		return map[string]Members{used[0]: s.From}
 	case s.From.Given():
-		l.errorAt(s.fromPos, "the profile "+quote(p.Name)+" has several audiences: "+strings.Join(used, ", "), "name who each is: from = { "+strings.Join(used, " = […], ")+" = […] }")
+		l.errorAt(s.fromPos, "the profile "+quote(p.Name)+" has several audiences: "+strings.Join(used, ", "), "name who each is: from = { "+strings.Join(used, " = [...], ")+" = [...] }")
 		return nil
 	}
 	return l.whoAudiences(s, p, used)

@@ -43,7 +43,7 @@ type whole struct {
 }
 
 var rootKeys = []key[whole]{
-	{keyInfo{"version", "the version of the policy language: 1", form{kinds: integerKind, example: "1"}, false}, (*reader).setVersion},
+	{keyInfo{"version", "the version of the policy language: 1", form{kinds: integerKind, min: 1, max: 1, example: "1"}, false}, (*reader).setVersion},
 	{keyInfo{"include", "other files of this policy, relative to this one or absolute; a glob may match nothing", listOf(form{kinds: stringKind}, "an array of paths", `["conf.d/*.toml"]`), false},
 		func(r *reader, w *whole, v *node) { w.include, w.includePos = r.texts(v), r.pos(v.off) }},
 	{keyInfo{"defaults", "what happens to packets that no section speaks of", tableOf("[defaults]", defaultsKeys), false},
@@ -221,11 +221,7 @@ var testKeys = []key[TestSection]{
 func value[T any](r *reader, v *node, x T) Value[T] { return Value[T]{V: x, Pos: r.pos(v.off)} }
 
 func (r *reader) setVersion(w *whole, v *node) {
-	n, _ := integer(v.text)
-	if n != 1 {
-		r.errorAt(v.off, "this policy is written in version "+v.text+" of the language, which is not known", "version = 1 is")
-	}
-	w.version = value(r, v, n)
+	w.version = value(r, v, int64(1)) // its form allows no other
 }
 
 // sections calls read for each named table of v.

@@ -17,7 +17,11 @@ func (r *reader) shape(v *node) shape {
 	e, err := packet.ParseExpr(v.text)
 	if err != nil {
 		wrong := err.(*packet.SyntaxError) // ParseExpr promises it
-		r.errorAt(r.inside(v, wrong.Offset), "packet: "+wrong.Summary, wrong.Hint)
+		hint := wrong.Hint
+		if strings.Contains(hint, "shell") || hint == "" {
+			hint = `such as "tcp any -> host:8000"` // no shell is near
+		}
+		r.errorAt(r.inside(v, wrong.Offset), wrong.Summary, hint)
 		return shape{}
 	}
 	r.checkShape(v, e)

@@ -69,40 +69,66 @@ func (n *node) get(name string) *node {
 
 // fault is something wrong with the syntax of a file.
 type fault struct {
-	off       int
-	line, col int // used where off is negative
-	summary   string
-	duplicate bool // then earlier is the offset of the first definition
-	earlier   int
+	off     int // where
+	summary string
+	earlier int // of a duplicate: where the first one is
 }
 
 // document is the outcome of reading a file's syntax.
 type document struct {
-	root   *node
-	faults []fault
-	cut    bool // the root lacks what stands behind a fault
+	root       *node
+	duplicates []fault
+	broken     error       // what ended the tree before the end of the file
+	judged     chan *fault // what the judge finds, nil if nothing; one value
+	offset     func(error) fault
 }
 
 // parseTOML reads the syntax of a file. The tree and the places come from one
-// parser; the other, complete one, is the judge of what is TOML.
+// parser; another, complete one is the judge of what is TOML. It is the slower
+// of the two, so it works while the tree is read.
 func parseTOML(data []byte) document {
 	b := &builder{data: data, root: &node{kind: tableKind, explicit: true}, index: map[*node]map[string]*node{}}
 	b.table = b.root
-	err := b.build()
-	doc := document{root: b.root, faults: b.faults}
-	if len(doc.faults) > 0 && err == nil {
-		return doc // duplicates, all of them; the judge would stop at the first
+	doc := document{root: b.root, judged: make(chan *fault, 1), offset: b.fault}
+	deep := isDeep(data)
+	if !deep {
+		go func() { doc.judged <- judge(data) }()
 	}
-	if judged := judge(data); judged != nil {
-		doc.cut = true
-		doc.faults = append(doc.faults, *judged)
-		return doc
-	}
-	if err != nil {
-		doc.cut = true
-		doc.faults = append(doc.faults, b.fault(err))
+	doc.broken = b.build()
+	doc.duplicates = b.faults
+	if deep {
+		doc.judged <- b.judgeDeep(doc.broken)
 	}
 	return doc
+}
+
+// maxDepth is the depth of brackets from which the judge, which recurses without
+// bound, must wait for the builder, which does not.
+const maxDepth = 1000
+
+// isDeep reports whether brackets are open deeper than any policy needs. Those
+// in strings and comments count, too: it is no more than a suspicion.
+func isDeep(data []byte) bool {
+	depth := 0
+	for _, c := range data {
+		switch c {
+		case '[', '{':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case ']', '}':
+			depth--
+		}
+	}
+	return false
+}
+
+func (b *builder) judgeDeep(err error) *fault {
+	if err == nil {
+		return judge(b.data)
+	}
+	f := b.fault(err)
+	return &f
 }
 
 // judge returns what BurntSushi/toml finds wrong.
@@ -114,9 +140,9 @@ func judge(data []byte) *fault {
 	}
 	var pe toml.ParseError
 	if !errors.As(err, &pe) {
-		return &fault{off: -1, line: 1, col: 1, summary: strings.TrimPrefix(err.Error(), "toml: ")}
+		return &fault{summary: strings.TrimPrefix(err.Error(), "toml: ")}
 	}
-	return &fault{off: -1, line: pe.Position.Line, col: max(pe.Position.Col, 1), summary: pe.Message}
+	return &fault{off: pe.Position.Start, summary: pe.Message}
 }
 
 // builder makes the tree of nodes.
@@ -176,6 +202,12 @@ func (b *builder) headerStart(off int) int {
 	return line + max(bytes.IndexByte(b.data[line:off], '['), 0)
 }
 
+// headerText returns the header at the offset, brackets and all.
+func (b *builder) headerText(off int) string {
+	header, _, _ := bytes.Cut(b.data[off:], []byte{']'})
+	return printable(string(header)) + "]"
+}
+
 // within returns the table of that name in t, made if it is missing.
 func (b *builder) within(t, old *node, name string, off int) *node {
 	switch {
@@ -203,7 +235,7 @@ func (b *builder) open(t, old *node, e entry, off int, many bool) *node {
 		old.explicit, old.off = true, off
 		return old
 	default:
-		b.duplicate(e, old.off)
+		b.duplicate(off, b.headerText(off), old.off)
 	}
 	return fresh
 }
@@ -222,14 +254,14 @@ func (b *builder) keyValue(t *node, e *unstable.Node) {
 	name, off := string(last.Data), int(last.Raw.Offset)
 	val, _ := b.value(e.Value(), off+int(last.Raw.Length))
 	if old := b.get(t, name); old != nil {
-		b.duplicate(entry{name: name, off: off}, b.keyOffset(t, name))
+		b.duplicate(off, quote(name), b.keyOffset(t, name))
 		return
 	}
 	b.add(t, entry{name: name, off: off, val: val})
 }
 
-func (b *builder) duplicate(e entry, earlier int) {
-	b.faults = append(b.faults, fault{off: e.off, summary: quote(e.name) + " is defined twice", duplicate: true, earlier: earlier})
+func (b *builder) duplicate(off int, what string, earlier int) {
+	b.faults = append(b.faults, fault{off: off, summary: what + " is defined twice", earlier: earlier})
 }
 
 // value makes the node of a value that begins at or after the offset, and

@@ -46,10 +46,10 @@ func window(line string, col int) (shown, caret string) {
 	start, end := 0, len(line)
 	lead, trail := "", ""
 	if at > excerptWidth*3/4 {
-		start, lead = runeStart(line, at-excerptWidth/2), "…"
+		start, lead = runeStart(line, at-excerptWidth/2), "..."
 	}
 	if end-start > excerptWidth {
-		end, trail = runeStart(line, start+excerptWidth), "…"
+		end, trail = runeStart(line, start+excerptWidth), "..."
 	}
 	for _, r := range lead + line[start:max(runeStart(line, at), start)] {
 		if r == '\t' {
