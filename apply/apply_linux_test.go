@@ -380,3 +380,65 @@ func TestFullDiskChangesNothing(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// When the state cannot be put in force after the kernel has changed, the kernel
+// goes back to what it held.
+func TestFailedCommitIsTakenBack(t *testing.T) {
+	block := func(h *host) { // a directory stands where the state would go
+		if err := os.MkdirAll(filepath.Join(h.StateDir, "confirmed", "x"), 0o750); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	var back *apply.RolledBackError
+	t.Run("first apply", func(t *testing.T) {
+		inNamespace(t)
+		h := newHost(t, sshOnly)
+		block(h)
+		if _, err := apply.Apply(t.Context(), h.Options); !errors.As(err, &back) {
+			t.Fatalf("got %v, want a RolledBackError", err)
+		}
+		if out := run(t, "nft list tables"); out != "" {
+			t.Errorf("tables: %s", out)
+		}
+	})
+	t.Run("later apply", func(t *testing.T) {
+		inNamespace(t)
+		h := newHost(t, sshOnly)
+		h.apply()
+		before := table(t)
+		if err := os.Rename(filepath.Join(h.StateDir, "confirmed"), filepath.Join(h.StateDir, "previous")); err != nil {
+			t.Fatal(err)
+		}
+		block(h)
+		h.write(strings.Replace(sshOnly, "22/tcp", "2222/tcp", 1))
+		if _, err := apply.Apply(t.Context(), h.Options); !errors.As(err, &back) {
+			t.Fatalf("got %v, want a RolledBackError", err)
+		}
+		if after := table(t); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}
+
+// A change of the backend leaves one of them standing, and others' rules alone.
+func TestBackendSwitch(t *testing.T) {
+	inNamespace(t)
+	run(t, "iptables-nft -A INPUT -p tcp --dport 9 -j ACCEPT")
+	h := newHost(t, sshOnly)
+	for _, backend := range []string{apply.IPTables, apply.NFTables, apply.IPTables} {
+		h.Backend = backend
+		if out := h.apply(); out.Backend != backend {
+			t.Fatalf("asked for %s: %+v", backend, out.Choice)
+		}
+		h.Backend = apply.Auto
+		if out := h.apply(); out.Changed || out.Backend != backend {
+			t.Errorf("second apply with %s: %+v", backend, out)
+		}
+		if s := h.status(); !s.Good() || !slices.Equal(s.Present, []string{backend}) {
+			t.Errorf("status with %s: %+v", backend, s)
+		}
+		if text := run(t, "iptables-nft-save"); !strings.Contains(text, "-A INPUT -p tcp -m tcp --dport 9 -j ACCEPT") {
+			t.Errorf("the host's own rule is gone:\n%s", text)
+		}
+	}
+}
