@@ -95,6 +95,30 @@ func TestExamplesLoadWithoutFacts(t *testing.T) {
 	})
 }
 
+// Nothing in an example looks like a mistake, on its host or away from it.
+func TestExamplesLint(t *testing.T) {
+	eachExample(t, func(t *testing.T, name string) {
+		wantNothing(t, rules.Lint(loadExample(t, name), resolveExample(t, name), exampleHost(t, name).Time))
+	})
+}
+
+// An example's own promises hold for the packets at their edges.
+func TestExamplesKeepTheirPromises(t *testing.T) {
+	eachExample(t, func(t *testing.T, name string) {
+		rs := resolveExample(t, name)
+		for _, promise := range rs.Tests {
+			trial := rs.Try(promise, rs.Host.Time)
+			if trial.Packets == 0 {
+				t.Errorf("%s speaks of no packet", promise.Name)
+			}
+			for _, w := range trial.Wrong {
+				t.Errorf("%s: %v: %v by %s", promise.Name, w.Packet, w.Decision.Verdict, w.Decision.Reason)
+				break
+			}
+		}
+	})
+}
+
 // A line of testdata/packets/NAME.txt: the verdict, who made it, the packet.
 type judged struct {
 	line    int
