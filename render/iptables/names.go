@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 
 	"github.com/fwctl/fwctl/rules"
 )
@@ -33,26 +34,32 @@ func shortID(r *rules.Rule) string {
 	return r.Name
 }
 
-// digest is the beginning of a SHA-256 in hexadecimal: 32 bits, for names that
-// also carry the words they stand for.
-func digest(s string) string {
+// digest is the beginning of a SHA-256 in hexadecimal, for names that also carry
+// the words they stand for.
+func digest(s string, digits int) string {
 	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:4])
+	return hex.EncodeToString(sum[:])[:digits]
 }
 
-// chainName makes a chain's name. One that is too long is cut and ends in
-// "/digest"; taken tells which names are gone already.
+// chainName makes a chain's name. One that is too long is cut before its suffix,
+// "/limit", and gets a digest of what it was; taken tells which names are gone
+// already.
 func chainName(name string, taken func(string) bool) string {
 	full := "FWCTL-" + name
 	if len(full) <= maxChain {
 		return full
+	}
+	base, suffix, ok := strings.Cut(full, "/")
+	if ok {
+		suffix = "/" + suffix
 	}
 	for n := 0; ; n++ {
 		salt := ""
 		if n > 0 {
 			salt = " " + strconv.Itoa(n)
 		}
-		if cut := full[:maxChain-9] + "/" + digest(full+salt); !taken(cut) {
+		end := "/" + digest(base+salt, 6) + suffix
+		if cut := base[:min(len(base), maxChain-len(end))] + end; !taken(cut) {
 			return cut
 		}
 	}
@@ -64,5 +71,5 @@ func digestName(name, content string) string {
 	if room := maxSet - len("fwctl--") - 8; len(name) > room {
 		name = name[:room]
 	}
-	return "fwctl-" + name + "-" + digest(name+"\x00"+content)
+	return "fwctl-" + name + "-" + digest(name+"\x00"+content, 8)
 }

@@ -29,13 +29,19 @@ type dimension struct {
 	ways []Match
 }
 
+// The names of the dimensions that are spoken of.
+const (
+	portsDimension = "ports" // protocols and ports
+	toDimension    = "to"
+)
+
 // opening splits a rule into its dimensions, in the order in which iptables
 // prints them.
 func (b *builder) opening(r *rules.Rule, at packet.Hook) opening {
 	o := opening{rule: r, dims: []dimension{
-		{"ports", b.transports(r)},
+		{portsDimension, b.transports(r)},
 		{"from", b.sources(r, at)},
-		{"to", b.destinations(r, at)},
+		{toDimension, b.destinations(r, at)},
 	}}
 	if until := b.before(r); until != nil {
 		o.dims = append(o.dims, dimension{"until", until})
@@ -50,9 +56,12 @@ func (o opening) possible() bool { return o.product() > 0 }
 
 func (o opening) limited() bool { return o.rule.Limit.Count > 0 }
 
-// final reports whether a packet that enters the opening's chains may have to
-// leave them undecided.
-func (o opening) final() bool { return !o.limited() && o.product() <= inlineRules }
+// nested reports whether the opening gets a chain that looks at who or where.
+func (o opening) nested() bool { return o.product() > inlineRules && largest(o.dims) >= 0 }
+
+// final reports whether the opening decides on every packet that it sends to its
+// chains.
+func (o opening) final() bool { return !o.limited() && !o.nested() }
 
 func size(dims []dimension) int {
 	n := 1
@@ -129,7 +138,7 @@ func (b *builder) hit(o opening, rest Rule) Verdict {
 	if r.Limit.Count > 0 {
 		name = "/limit"
 	}
-	if o.product() <= inlineRules {
+	if !o.nested() {
 		name = "" // the service has no other chain
 	}
 	c := b.chain(chainOf(r) + name)
@@ -153,25 +162,22 @@ type spreading struct {
 
 // spread writes rules that lead the packets which match a way of each dimension
 // to the verdict. Few ways stand in the chain itself. Else the dimension with
-// the most ways gets a chain of its own, and the others lead there.
-func (b *builder) spread(c *Chain, dims []dimension, s spreading) {
-	b.spreadIn(c, dims, s, inlineRules)
-}
+// the most ways gets a chain of its own, and the others lead there. The ports
+// are always asked for where the packet comes from: a packet of another service
+// has no business in the chain.
+func (b *builder) spread(c *Chain, dims []dimension, s spreading) { b.spreadIn(c, dims, s, inlineRules) }
 
 func (b *builder) spreadIn(c *Chain, dims []dimension, s spreading, room int) {
-	if size(dims) <= room || allSingle(dims) {
+	i := largest(dims)
+	if size(dims) <= room || i < 0 {
 		for _, m := range product(waysOf(dims)...) {
 			c.add(m, s.id, s.hit)
 		}
 		return
 	}
-	i := largest(dims)
 	own := b.chain(s.name)
-	enter := Verdict{Target: own.Name, Goto: s.miss != nil}
-	others := slices.Delete(slices.Clone(dims), i, i+1)
-	outer := s
-	outer.hit = enter
-	outer.name = s.name
+	outer, others := s, slices.Delete(slices.Clone(dims), i, i+1)
+	outer.hit = Verdict{Target: own.Name, Goto: s.miss != nil}
 	if j := largest(others); j >= 0 {
 		outer.name += "/" + others[j].name
 	}
@@ -184,10 +190,6 @@ func (b *builder) spreadIn(c *Chain, dims []dimension, s spreading, room int) {
 	}
 }
 
-func allSingle(dims []dimension) bool {
-	return !slices.ContainsFunc(dims, func(d dimension) bool { return len(d.ways) > 1 })
-}
-
 func waysOf(dims []dimension) [][]Match {
 	ways := make([][]Match, len(dims))
 	for i, d := range dims {
@@ -196,12 +198,12 @@ func waysOf(dims []dimension) [][]Match {
 	return ways
 }
 
-// largest is the dimension with the most ways, the last of several; -1 if there
-// is none.
+// largest is the dimension with the most ways, the last of several, of those
+// that can have a chain of their own; -1 if each of them has one way.
 func largest(dims []dimension) int {
 	best := -1
 	for i, d := range dims {
-		if best < 0 || len(d.ways) >= len(dims[best].ways) {
+		if d.name != portsDimension && len(d.ways) > 1 && (best < 0 || len(d.ways) >= len(dims[best].ways)) {
 			best = i
 		}
 	}

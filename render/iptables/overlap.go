@@ -58,11 +58,19 @@ func (f *following) paint(t rules.Transport, n int32) {
 // overlaps reports whether an opening behind the i-th might take a packet that
 // the i-th lets into its chains.
 func (f *following) overlaps(i int) bool {
-	r := f.open[i].rule
-	if !f.touched(r.Transports, int32(i+1)) {
+	a := f.open[i]
+	if !f.touched(a.rule.Transports, int32(i+1)) {
 		return false
 	}
-	return slices.ContainsFunc(f.open[i+1:], func(o opening) bool { return mayShare(r, o.rule) })
+	return slices.ContainsFunc(f.open[i+1:], func(b opening) bool {
+		return shareTransport(a.rule.Transports, b.rule.Transports) && (!a.asksWhere() || shareAddress(a.rule.To, b.rule.To))
+	})
+}
+
+// asksWhere reports whether only packets to the opening's destination enter its
+// chains: there is one, so that it is asked for together with the ports.
+func (o opening) asksWhere() bool {
+	return slices.ContainsFunc(o.dims, func(d dimension) bool { return d.name == toDimension && len(d.ways) == 1 })
 }
 
 // touched is a quick look at the ports alone, for policies of many services.
@@ -79,12 +87,6 @@ func (f *following) touched(ts []rules.Transport, n int32) bool {
 			return slices.ContainsFunc(ports[r.Lo:int(r.Hi)+1], func(other int32) bool { return other > n })
 		})
 	})
-}
-
-// mayShare reports whether some packet might have the ports and the destination
-// of both rules.
-func mayShare(a, b *rules.Rule) bool {
-	return shareTransport(a.Transports, b.Transports) && shareAddress(a.To, b.To)
 }
 
 func shareTransport(as, bs []rules.Transport) bool {
