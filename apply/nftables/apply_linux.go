@@ -310,7 +310,7 @@ func (d *difference) sendChains(c *gnft.Conn, t *gnft.Table, base bool) {
 			policy := gnft.ChainPolicy(policyNum(b.Policy))
 			g.Type, g.Policy = gnft.ChainTypeFilter, &policy
 			g.Hooknum = gnft.ChainHookRef(gnft.ChainHook(hookNums[b.Hook]))
-			g.Priority = gnft.ChainPriorityRef(gnft.ChainPriority(b.Priority))
+			g.Priority = gnft.ChainPriorityFilter
 		}
 		c.AddChain(g)
 	}

@@ -106,7 +106,7 @@ func moved(p *nftables.Program, t *read.Table) bool {
 			return false
 		}
 		return (l.Hook == nil) != (c.Base == nil) ||
-			l.Hook != nil && (l.Hook.Num != hookNums[c.Base.Hook] || l.Hook.Priority != c.Base.Priority || l.Type != "filter")
+			l.Hook != nil && (l.Hook.Num != hookNums[c.Base.Hook] || l.Hook.Priority != 0 || l.Type != "filter")
 	})
 }
 

@@ -256,7 +256,7 @@ func (e *encoder) before(s nftables.Before) {
 // key loads the parts of a key one behind the other.
 func (e *encoder) key(loads []nftables.Load) {
 	for _, l := range loads {
-		e.implied(l, len(loads) == 1)
+		e.implied(l)
 	}
 	reg := uint32(reg1)
 	for _, l := range loads {
@@ -270,15 +270,15 @@ func (e *encoder) key(loads []nftables.Load) {
 
 // implied writes the tests without which a field has no meaning. A port in a
 // concatenation has its protocol beside it.
-func (e *encoder) implied(l nftables.Load, alone bool) {
+func (e *encoder) implied(l nftables.Load) {
 	switch l.Field {
 	case nftables.FieldAddr4, nftables.FieldAddr6:
 		e.needFamily(l.Field == nftables.FieldAddr6)
 	case nftables.FieldICMP, nftables.FieldICMP6:
 		e.needICMP(l.Field == nftables.FieldICMP6)
 	case nftables.FieldPort:
-		if alone && e.proto == 0 {
-			panic("nftables: a port is looked up without its protocol")
+		if l.Proto != 0 {
+			e.needProto(l.Proto)
 		}
 	}
 }
@@ -291,7 +291,7 @@ func (e *encoder) load(l nftables.Load, reg uint32) uint32 {
 		e.add(&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg})
 		return 1
 	case nftables.FieldPort:
-		e.add(payload(expr.PayloadBaseTransportHeader, portOffset(l.Src), 2, reg))
+		e.add(payload(expr.PayloadBaseTransportHeader, portOffset(false), 2, reg))
 		return 1
 	case nftables.FieldICMP, nftables.FieldICMP6:
 		e.add(payload(expr.PayloadBaseTransportHeader, 0, 1, reg))

@@ -356,7 +356,7 @@ func (t *table) writeRanges(c *Chain) {
 		for _, r := range disjoint(t.ranges[proto]) {
 			m.Elements = append(m.Elements, Element{Ports: r.ports, Verdict: t.verdict(r.targets), Comment: comment(r.targets.owners)})
 		}
-		c.add("", L4Proto{proto}, Vmap{Key: []Load{{Field: FieldPort}}, Map: m.Name})
+		c.add("", Vmap{Key: []Load{{Field: FieldPort, Proto: proto}}, Map: m.Name})
 	}
 }
 

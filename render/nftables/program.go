@@ -27,11 +27,11 @@ type Chain struct {
 	Rules []Rule
 }
 
-// Base says at which hook a base chain sits. All are of type filter.
+// Base says at which hook a base chain sits. All are of type filter and have
+// priority 0, "filter".
 type Base struct {
-	Hook     packet.Hook
-	Priority int32
-	Policy   packet.Verdict // Accept or Drop; never changes once the chain exists
+	Hook   packet.Hook
+	Policy packet.Verdict // Accept or Drop; never changes once the chain exists
 }
 
 // Rule is a list of statements; the packet goes on to the next one while they
@@ -84,8 +84,9 @@ type Stmt interface{ stmt() }
 // Load reads a field of the packet as part of a key.
 type Load struct {
 	Field Field
-	Src   bool // source address or port, else destination
-	Mask  int  // address: only the first Mask bits; 0: all
+	Src   bool         // source address, else destination; ports are always the destination's
+	Mask  int          // address: only the first Mask bits; 0: all
+	Proto packet.Proto // port: the protocol, where the key does not hold it beside; else 0
 }
 
 type (

@@ -24,7 +24,10 @@ func (p *Program) Text() string {
 func (p *Program) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "table inet %s {\n", TableName)
-	for _, s := range p.Sets {
+	for i, s := range p.Sets {
+		if i > 0 {
+			out.WriteString("\n")
+		}
 		writeSet(out, s)
 	}
 	for i, c := range p.Chains {
@@ -62,25 +65,47 @@ func writeSet(w *bufio.Writer, s *Set) {
 	w.WriteString("\t}\n")
 }
 
+// lineLength is how long a line of elements may be; longer lists have a line for
+// each.
+const lineLength = 100
+
 func writeElements(w *bufio.Writer, s *Set) {
 	if len(s.Elements) == 0 {
 		return
 	}
-	w.WriteString("\t\telements = {")
+	open, sep, end := " ", ", ", " }\n"
+	if !shortElements(s) {
+		open, sep, end = "\n\t\t\t", ",\n\t\t\t", "\n\t\t}\n"
+	}
+	w.WriteString("\t\telements = {" + open)
 	for i, e := range s.Elements {
 		if i > 0 {
-			w.WriteByte(',')
+			w.WriteString(sep)
 		}
-		w.WriteString("\n\t\t\t")
-		w.WriteString(e.key(s.Fields))
-		if e.Comment != "" {
-			fmt.Fprintf(w, " comment %q", e.Comment)
-		}
-		if s.Map {
-			w.WriteString(" : " + e.Verdict.text())
+		w.WriteString(e.text(s))
+	}
+	w.WriteString(end)
+}
+
+func shortElements(s *Set) bool {
+	n := 0
+	for _, e := range s.Elements {
+		if n += len(e.text(s)) + 2; n > lineLength {
+			return false
 		}
 	}
-	w.WriteString("\n\t\t}\n")
+	return true
+}
+
+func (e Element) text(s *Set) string {
+	t := e.key(s.Fields)
+	if e.Comment != "" {
+		t += fmt.Sprintf(" comment %q", e.Comment)
+	}
+	if s.Map {
+		t += " : " + e.Verdict.text()
+	}
+	return t
 }
 
 func (e Element) key(fields []Field) string {
@@ -122,7 +147,7 @@ func rangeText(r netipx.IPRange) string {
 func writeChain(w *bufio.Writer, c *Chain) {
 	fmt.Fprintf(w, "\tchain %s {\n", c.Name)
 	if b := c.Base; b != nil {
-		fmt.Fprintf(w, "\t\ttype filter hook %s priority %d; policy %s;\n", b.Hook, b.Priority, b.Policy)
+		fmt.Fprintf(w, "\t\ttype filter hook %s priority filter; policy %s;\n", b.Hook, b.Policy)
 	}
 	for _, r := range c.Rules {
 		w.WriteString("\t\t" + r.Text() + "\n")
@@ -213,17 +238,20 @@ func (v Verdict) text() string {
 func keyText(key []Load) string {
 	parts := make([]string, len(key))
 	for i, l := range key {
-		parts[i] = l.text(len(key) > 1)
+		parts[i] = l.text()
 	}
 	return strings.Join(parts, " . ")
 }
 
-func (l Load) text(concat bool) string {
+func (l Load) text() string {
 	switch l.Field {
 	case FieldProto:
 		return "meta l4proto"
 	case FieldPort:
-		return "th " + choose(l.Src, "sport", "dport")
+		if l.Proto != 0 {
+			return l.Proto.String() + " dport"
+		}
+		return "th dport"
 	case FieldICMP:
 		return "icmp type"
 	case FieldICMP6:
