@@ -227,8 +227,6 @@ func (c *change) recall() {
 			return
 		case !errors.Is(err, fs.ErrNotExist):
 			c.warn("%v", err)
-		case name == confirmedFile:
-			return
 		}
 	}
 }

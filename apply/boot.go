@@ -82,28 +82,17 @@ func (b *boot) load(ctx context.Context, name string) error {
 		return err
 	}
 	b.out.Digest = s.Manifest.Digest
-	return b.apply(ctx, name, s.Manifest.Backend, b.current(rs))
+	return b.apply(ctx, name, s.Manifest.Backend, rs)
 }
 
-// last loads the kept services alone, by whichever backend will have them.
+// last loads the kept services alone.
 func (b *boot) last(ctx context.Context) error {
 	b.out.Digest = ""
 	rs, err := b.kept()
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, name := range backendNames() {
-		if err := b.apply(ctx, keepFile, name, b.current(rs)); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		return nil
-	}
-	if len(errs) == 0 {
-		return ErrNoBackend
-	}
-	return errors.Join(errs...)
+	return b.apply(ctx, keepFile, "", rs)
 }
 
 // kept reads the kept services. If not even they can be read, nobody gets in who
@@ -124,18 +113,43 @@ func (b *boot) kept() (*rules.Ruleset, error) {
 	return s.ruleset()
 }
 
-func (b *boot) apply(ctx context.Context, loaded, backend string, rs *rules.Ruleset) error {
-	changes, err := applyWith(ctx, backend, rs)
-	if err != nil {
-		return fmt.Errorf("%s: %w", backend, err)
+// apply loads a ruleset by the backend that it was confirmed with or, rather than
+// leave the host open, by another one.
+func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ruleset) error {
+	rs = b.current(rs)
+	var errs []error
+	for _, name := range inOrder(confirmed) {
+		changes, err := applyWith(ctx, name, rs)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		for _, e := range errs {
+			b.warn("%v; it was loaded by %s instead", e, name)
+		}
+		b.done(loaded, name, changes)
+		return nil
 	}
-	b.out.Loaded, b.out.Backend, b.out.Changes = loaded, backend, changes
+	return errors.Join(errs...)
+}
+
+// inOrder lists the backends of this system, the confirmed one first.
+func inOrder(confirmed string) []string {
+	names := backendNames()
+	if confirmed == "" {
+		return names
+	}
+	return append([]string{confirmed}, slices.DeleteFunc(names, func(n string) bool { return n == confirmed })...)
+}
+
+func (b *boot) done(loaded, backend string, changes []string) {
+	b.out.Loaded, b.out.Backend = loaded, backend
+	b.out.Changes = append(b.out.Changes, changes...)
 	b.out.Changed = len(changes) > 0
 	if err := b.store.tick(b.store.now()); err != nil {
 		b.warn("%v", err)
 	}
 	forgetRecord(b.RunDir)
-	return nil
 }
 
 // current leaves out what had expired at the last time that the store has seen,

@@ -52,7 +52,7 @@ func TakeLock(ctx context.Context, runDir, command string, wait time.Duration) (
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	if err := flock(ctx, f, wait); err != nil {
-		defer f.Close()
+		defer closeFile(f)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, &HeldError{Holder: holder(f), Path: path}
 		}
@@ -103,3 +103,6 @@ func (l *Lock) Release() {
 	_ = l.file.Truncate(0)
 	_ = l.file.Close()
 }
+
+// closeFile closes a file that was only read, where an error tells nothing.
+func closeFile(f *os.File) { _ = f.Close() }

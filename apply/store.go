@@ -79,7 +79,7 @@ func (s *Store) header(name string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	defer closeFile(f)
 	buf := make([]byte, len(magic)+2*sha256.Size)
 	if n, _ := f.Read(buf); n != len(buf) {
 		return ""
@@ -142,7 +142,7 @@ func (s *Store) sync() error {
 	if err != nil {
 		return fmt.Errorf("sync state directory: %w", err)
 	}
-	defer d.Close()
+	defer closeFile(d)
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("sync state directory: %w", err)
 	}
