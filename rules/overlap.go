@@ -26,7 +26,7 @@ var allPorts = packet.PortRange{Lo: 0, Hi: 65535}
 // none in particular.
 func (r *resolver) overlaps(rs *Ruleset) {
 	var active, shared []claim
-	told := map[*Statement]bool{}
+	told := map[pair]bool{}
 	for _, c := range r.claims(rs) {
 		active, shared = live(active, c), live(shared, c)
 		rivals := active
@@ -34,7 +34,8 @@ func (r *resolver) overlaps(rs *Ruleset) {
 			rivals = slices.Concat(active, shared)
 		}
 		if other, found := r.rival(c, rivals, told); found {
-			r.reportOverlap(c, other, told)
+			told[pair{other.of, c.of}], told[pair{c.of, other.of}] = true, true
+			r.reportOverlap(c, other)
 		}
 		if c.of.Shared {
 			shared = append(shared, c)
@@ -75,16 +76,28 @@ func (r *resolver) claims(rs *Ruleset) []claim {
 	return out
 }
 
-// rival returns a claim that collides with c, of a service of which nothing was
-// told yet.
-func (r *resolver) rival(c claim, rivals []claim, told map[*Statement]bool) (claim, bool) {
+// pair is two services between which a collision was told.
+type pair [2]*Statement
+
+// rival returns a claim that collides with c: one that makes an error, if there
+// is one, else one that makes a warning.
+func (r *resolver) rival(c claim, rivals []claim, told map[pair]bool) (claim, bool) {
+	var doubtful claim
 	for _, o := range rivals {
-		if o.of != c.of && !(told[o.of] && told[c.of]) && r.collide(c, o) {
+		if o.of == c.of || told[pair{o.of, c.of}] || !r.collide(c, o) {
+			continue
+		}
+		if !excused(c.of, o.of) {
 			return o, true
 		}
+		doubtful = o
 	}
-	return claim{}, false
+	return doubtful, doubtful.of != nil
 }
+
+// excused reports whether one of two services of the same file says that it
+// shares its ports: who wrote it saw the other.
+func excused(a, b *Statement) bool { return a.Shared != b.Shared && a.Pos.File == b.Pos.File }
 
 func (r *resolver) collide(a, b claim) bool {
 	return (len(a.src) == 0 || len(b.src) == 0 || a.src.Overlaps(b.src)) &&
@@ -153,11 +166,8 @@ func (r *resolver) holdsOwn(a Addresses) bool {
 }
 
 // reportOverlap puts the problem where the word is missing; where it is in
-// neither, at the later of the two. Within one file the word of one is read for
-// both, with a warning: who wrote it saw the other. In another file it is not
-// enough.
-func (r *resolver) reportOverlap(a, b claim, told map[*Statement]bool) {
-	told[a.of], told[b.of] = true, true
+// neither, at the later of the two.
+func (r *resolver) reportOverlap(a, b claim) {
 	if a.of.Shared || !b.of.Shared && comparePos(a.of.Pos, b.of.Pos) < 0 {
 		a, b = b, a
 	}
@@ -168,9 +178,9 @@ func (r *resolver) reportOverlap(a, b claim, told map[*Statement]bool) {
 	severity, hint := Error, "a packet is let in if either accepts it; if that is meant, say shared = true in both"
 	if b.of.Shared {
 		hint = quote(b.of.Name) + " says shared = true; both must"
-		if a.of.Pos.File == b.of.Pos.File {
-			severity = Warning
-		}
+	}
+	if excused(a.of, b.of) {
+		severity, hint = Warning, quote(b.of.Name)+" says shared = true; say it here, too"
 	}
 	r.report(severity, a.place(), "service "+quote(a.of.Name)+" has "+what+", and so has "+quote(b.of.Name)+" at "+b.of.Pos.String(), hint)
 }
