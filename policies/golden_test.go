@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/BurntSushi/toml"
 
@@ -93,15 +92,7 @@ func (c choice) ruleset(t *testing.T, name string, p profile) *rules.Ruleset {
 		fmt.Fprintf(&b, "%s %s = [\"any\"]", strings.Repeat(",", min(i, 1)), a)
 	}
 	b.WriteString(" }\n")
-	pol, problems := rules.Load(fstest.MapFS{"p.toml": {Data: b.Bytes()}}, "p.toml", rules.LoadOptions{Profiles: Profiles()})
-	if err := problems.Err(); err != nil {
-		t.Fatalf("%s\n%v", b.String(), err)
-	}
-	rs, problems := rules.Resolve(pol, nil)
-	if err := problems.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return rs
+	return resolvePolicy(t, b.String(), nil)
 }
 
 // opened writes what the services open, a line for each audience and transport.
