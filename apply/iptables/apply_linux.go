@@ -81,21 +81,23 @@ func (c *Conn) state(ctx context.Context, f family) (*state, error) {
 
 // tries bounds how often a change is planned anew because another program
 // changed the rules meanwhile.
-const tries = 5
+const tries = 20
 
 // Apply makes the kernel hold the program and returns what it changed, one line
 // each; nothing if there was nothing to change. A failure in the second family
 // puts the first back. Whatever the programs answer, the kernel is read again
 // before Apply says what happened.
 func (c *Conn) Apply(ctx context.Context, p *render.Program) ([]string, error) {
+	var all []string
 	for n := 1; ; n++ {
 		t, err := c.plan(ctx, p)
 		if err != nil {
-			return nil, err
+			return all, err
 		}
 		changes, err := c.attempt(ctx, t, p)
+		all = append(all, changes...)
 		if err == nil || n == tries || ctx.Err() != nil || !c.moved(ctx, t, p) {
-			return changes, err
+			return all, err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package iptables_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	apply "github.com/fwctl/fwctl/apply/iptables"
+	"github.com/fwctl/fwctl/internal/gen"
 	render "github.com/fwctl/fwctl/render/iptables"
 	"github.com/fwctl/fwctl/rules"
 )
@@ -275,10 +277,8 @@ func TestCountersAndLimitsSurvive(t *testing.T) {
 	each(t, func(t *testing.T, l *lab) {
 		const limited = "[service.game]\nports = [\"27015/udp\"]\nfrom = [\"any\"]\nlimit = \"3/hour\"\n"
 		l.apply(l.policy(small + limited))
+		// Packets from the host to itself, once the rule for loopback is gone.
 		l.run("", "ip", "link", "set", "lo", "up")
-		// Packets from the host to itself, past the rule for loopback.
-		l.run("", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
-		l.run("", "ip", "link", "set", "v0", "up")
 		l.run("", "iptables", "-D", "FWCTL-INPUT", "1")
 		send := func(n int) {
 			for range n {
@@ -525,6 +525,68 @@ func TestVariantInUse(t *testing.T) {
 	if l = open(t, apply.Options{}); l.Variant != apply.Legacy || l.Why != "it holds fwctl's chains" || len(l.Notes) != 1 {
 		t.Errorf("rules in both: %s, because %s, %v", l.Variant, l.Why, l.Notes)
 	}
+}
+
+// Whatever stood before, an apply ends in what the policy says, and the next one
+// has nothing to do.
+func TestAnyPolicyAfterAnyOther(t *testing.T) {
+	each(t, func(t *testing.T, l *lab) {
+		for seed := range uint64(25) {
+			rs, problems := gen.Load(gen.Policy(rand.New(rand.NewPCG(seed, 3)), gen.Options{}), gen.Host())
+			if rs == nil {
+				t.Fatal(problems)
+			}
+			p, problems := render.Render(rs, render.Options{IPSet: l.IPSet && seed%3 > 0})
+			if problems.Err() != nil {
+				continue
+			}
+			l.apply(p)
+			if changes := l.apply(p); len(changes) > 0 {
+				t.Fatalf("policy %d: the second apply changes\n%s", seed, strings.Join(changes, "\n"))
+			}
+		}
+	})
+}
+
+// Others insert and delete rules while fwctl works: both get their way.
+func TestOthersWriteMeanwhile(t *testing.T) {
+	each(t, func(t *testing.T, l *lab) {
+		done := make(chan error, 1)
+		script := fmt.Sprintf("for i in $(seq 40); do iptables%s -w 5 -I INPUT 1 -s 192.0.2.1 -j DROP && iptables%s -w 5 -A INPUT -s 192.0.2.$i -j DROP && iptables%s -w 5 -D INPUT -s 192.0.2.1 -j DROP || exit 1; done", l.infix, l.infix, l.infix)
+		others := exec.Command("sh", "-c", script)
+		if err := others.Start(); err != nil { // in this thread's namespace
+			t.Fatal(err)
+		}
+		go func() { done <- others.Wait() }()
+		for running := true; running; {
+			l.apply(l.policy(everything))
+			l.apply(l.policy(small))
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Errorf("the others failed: %v", err)
+				}
+				running = false
+			default:
+			}
+		}
+		l.apply(l.policy(small))
+		if n := strings.Count(l.foreign("iptables"), "-A INPUT -s 192.0.2."); n != 40 {
+			t.Errorf("of the 40 rules of others %d are there", n)
+		}
+	})
+}
+
+// An address family that is switched off still gets its rules: it may be
+// switched on again.
+func TestIPv6Disabled(t *testing.T) {
+	each(t, func(t *testing.T, l *lab) {
+		l.run("", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+		l.apply(l.policy(small))
+		if !strings.Contains(l.save("ip6tables"), "-j FWCTL-INPUT") {
+			t.Error("no rules for IPv6")
+		}
+	})
 }
 
 // A prefix reaches another namespace.

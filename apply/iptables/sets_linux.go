@@ -77,9 +77,20 @@ func (c *Conn) ownSets(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(strings.Fields(out), func(s string) bool { return !strings.HasPrefix(s, "fwctl-") }), nil
 }
 
+// countFrom is from how many elements on a set is only counted: its name says
+// what it was made of, and reading a million takes seconds.
+const countFrom = 1 << 16
+
 // holdsSet reports whether the kernel's set of that name has the content that
 // it should.
 func (c *Conn) holdsSet(ctx context.Context, want *render.Set) (bool, error) {
+	if len(want.Elements) >= countFrom {
+		out, err := c.run(ctx, "", c.ipset, "list", "-t", want.Name)
+		_, count, known := strings.Cut(out, "\nNumber of entries: ")
+		if err != nil || known {
+			return strings.TrimSpace(count) == strconv.Itoa(len(want.Elements)), err
+		}
+	}
 	out, err := c.run(ctx, "", c.ipset, "save", want.Name)
 	if err != nil {
 		return false, err

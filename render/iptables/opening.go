@@ -165,7 +165,9 @@ type spreading struct {
 // the most ways gets a chain of its own, and the others lead there. The ports
 // are always asked for where the packet comes from: a packet of another service
 // has no business in the chain.
-func (b *builder) spread(c *Chain, dims []dimension, s spreading) { b.spreadIn(c, dims, s, inlineRules) }
+func (b *builder) spread(c *Chain, dims []dimension, s spreading) {
+	b.spreadIn(c, dims, s, inlineRules)
+}
 
 func (b *builder) spreadIn(c *Chain, dims []dimension, s spreading, room int) {
 	i := largest(dims)

@@ -73,7 +73,8 @@ func quote(s string) string {
 	if s != "" && strings.TrimFunc(s, plain) == "" {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	s = strings.ReplaceAll(s, `\`, `\\`)
+	return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`
 }
 
 // SetText prints the sets for `ipset restore`; empty without sets.
@@ -126,7 +127,7 @@ func (s *Set) Family() string {
 // up to 12, and grows when it is full).
 func (s *Set) hashSize() int {
 	size := 64
-	for size*4 < len(s.Elements) {
+	for size*2 < len(s.Elements) {
 		size *= 2
 	}
 	return size
