@@ -37,7 +37,7 @@ func TestProbe(t *testing.T) {
 		// An address that is not ours is a mistake of the demo, never a refusal.
 		{"wanted", fmt.Sprintf("a tcp 192.0.2.1 127.0.0.1 %d out", tcpPort), "1 of 1 probes"},
 	} {
-		err := probeAll(c.expect, strings.NewReader(c.probes), io.Discard)
+		err := probeAll(c.expect, false, strings.NewReader(c.probes), io.Discard)
 		if c.wantErr == "" && err != nil {
 			t.Errorf("%q: %v", c.probes, err)
 		}

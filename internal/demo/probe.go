@@ -38,7 +38,8 @@ type probe struct {
 // probeAll reads one probe a line ("proxy tcp 203.0.113.10 192.0.2.10 8000 in"),
 // sends them all, prints what became of them, and fails if something was not as
 // expected: "wanted" expects what each line says, "open" that everything gets in.
-func probeAll(expect string, text io.Reader, out io.Writer) error {
+// If brief and all is as expected, only the count is printed.
+func probeAll(expect string, brief bool, text io.Reader, out io.Writer) error {
 	probes, err := parse(text)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func probeAll(expect string, text io.Reader, out io.Writer) error {
 		wait.Go(func() { probes[i].seen = probes[i].send() })
 	}
 	wait.Wait()
-	return report(probes, out)
+	return report(probes, brief, out)
 }
 
 func parse(text io.Reader) ([]probe, error) {
@@ -142,17 +143,24 @@ func (p probe) asWanted() bool {
 	return p.seen == silence || p.seen == refused
 }
 
-func report(probes []probe, out io.Writer) error {
+func report(probes []probe, brief bool, out io.Writer) error {
+	gotIn, wrong := 0, 0
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "  who\tfrom\tto\twanted\tseen\t")
-	wrong := 0
 	for _, p := range probes {
 		mark := ""
 		if !p.asWanted() {
 			mark = "<- not as wanted"
 			wrong++
 		}
+		if p.seen == in {
+			gotIn++
+		}
 		fmt.Fprintf(w, "  %s\t%s\t%s/%s\t%s\t%s\t%s\n", p.who, p.from, p.to, p.proto, p.wanted, p.seen, mark)
+	}
+	if brief && wrong == 0 {
+		fmt.Fprintf(out, "  %d of %d get in, as wanted\n", gotIn, len(probes))
+		return nil
 	}
 	if err := w.Flush(); err != nil {
 		return err
