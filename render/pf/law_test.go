@@ -1,0 +1,355 @@
+package pf
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fwctl/fwctl/internal/gen"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+var (
+	allDialects = []Dialect{OpenBSD, FreeBSD, FreeBSDOld, MacOS}
+	allForms    = []Form{File, Anchor}
+)
+
+// The law of this room: what the text does is what the policy means, for first
+// packets and their answers, in every dialect and form that takes the policy.
+func TestMeaning(t *testing.T) {
+	policies, perPolicy, least := 700, 60, 200_000
+	if testing.Short() {
+		policies, least = 40, 10_000
+	}
+	seen := tally{}
+	for seed := range uint64(policies) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		text := sayable(gen.Policy(r, gen.Options{}))
+		rs, problems := gen.Load(text, gen.Host())
+		if problems.Err() != nil {
+			seen.unloaded++
+			continue
+		}
+		for _, d := range allDialects {
+			for _, f := range allForms {
+				compare(t, &seen, adapt(rs, d), Options{Dialect: d, Form: f, At: rs.Host.Time}, r, perPolicy)
+				if t.Failed() {
+					t.Fatalf("seed %d, %v %v:\n%s", seed, d, f, text)
+				}
+			}
+		}
+	}
+	t.Logf("%+v", seen)
+	if seen.packets < least || seen.answers < least/10 || seen.programs < policies*7 {
+		t.Errorf("too little was compared: %+v", seen)
+	}
+}
+
+// tally counts what a comparison saw, so that a test that compares nothing fails.
+type tally struct{ programs, refused, unloaded, packets, answers, accepted, rejected, dropped, limited, midstream int }
+
+// sayable takes the wildcards out of a generated policy that no interface group
+// of pf stands for.
+func sayable(policy string) string {
+	return strings.NewReplacer(`"eth*"`, `"eth1"`, `"docker*"`, `"docker0"`, `"e*"`, `"wg0"`).Replace(policy)
+}
+
+// adapt takes out of a ruleset what the dialect refuses, so that the rest can be
+// compared; that it refuses is tested elsewhere.
+func adapt(rs *rules.Ruleset, d Dialect) *rules.Ruleset {
+	out := *rs
+	if d == MacOS {
+		out.Routed, out.Routes = rules.RoutedIgnore, nil
+	}
+	for _, list := range []*[]*rules.Rule{&out.Blocks, &out.OutboundBlocks, &out.Services, &out.Outbounds, &out.Routes} {
+		*list = adaptRules(*list, d)
+	}
+	return &out
+}
+
+func adaptRules(list []*rules.Rule, d Dialect) []*rules.Rule {
+	var out []*rules.Rule
+	for _, r := range list {
+		c := *r
+		c.Transports = slices.DeleteFunc(slices.Clone(r.Transports), func(t rules.Transport) bool {
+			return len(t.Src)+len(t.Dst) > 0 && t.Proto != packet.TCP && t.Proto != packet.UDP && (t.Proto != packet.SCTP || d != FreeBSD)
+		})
+		if len(r.Transports) > 0 && len(c.Transports) == 0 || d == MacOS && bound(r) || d == FreeBSDOld && r.Kind != rules.Service && boundTo(r.To) {
+			continue
+		}
+		if len(c.Transports) == 0 || slices.ContainsFunc(c.Transports, func(t rules.Transport) bool { return t.Any || t.Proto != packet.TCP }) {
+			c.Limit = rules.Limit{}
+		}
+		out = append(out, &c)
+	}
+	return out
+}
+
+// bound reports whether the rule has a wildcard, which macOS cannot say.
+func bound(r *rules.Rule) bool {
+	patterns := slices.Clone(r.In)
+	for _, g := range slices.Concat(r.From.Groups, r.To.Groups) {
+		for _, t := range g.Terms {
+			patterns = append(patterns, t.In...)
+		}
+	}
+	return slices.ContainsFunc(patterns, func(s string) bool { return strings.HasSuffix(s, "*") })
+}
+
+func boundTo(as rules.Addresses) bool {
+	return slices.ContainsFunc(as.Groups, func(g *rules.Group) bool {
+		return slices.ContainsFunc(g.Terms, func(t rules.Term) bool { return len(t.In) > 0 })
+	})
+}
+
+func compare(t *testing.T, seen *tally, rs *rules.Ruleset, opt Options, r *rand.Rand, n int) {
+	t.Helper()
+	prog, problems := Render(rs, opt)
+	if prog == nil {
+		seen.refused++
+		t.Errorf("refused: %v", problems.Err())
+		return
+	}
+	lines, err := parse(prog.Text(), opt.Dialect, opt.Form)
+	if err != nil {
+		t.Errorf("%v in\n%s", err, prog.Text())
+		return
+	}
+	if !reflect.DeepEqual(lines, statements(prog)) {
+		t.Errorf("the text reads as something else:\n%s\n%#v\n%#v", prog.Text(), lines, statements(prog))
+	}
+	seen.programs++
+	f := newFilter(lines, opt.Dialect, rs.Host)
+	for _, p := range gen.Packets(rs, r, n) {
+		judge(t, seen, rs, f, opt, p)
+		if t.Failed() {
+			t.Logf("\n%s", prog.Text())
+			return
+		}
+	}
+}
+
+// statements are the lines of a program but for comments and space.
+func statements(p *Program) []Line {
+	return slices.DeleteFunc(slices.Clone(p.Lines), func(l Line) bool {
+		_, comment := l.(Comment)
+		return comment || l == Blank{}
+	})
+}
+
+// judge compares one packet. Not compared are: packets of established flows (they
+// are the answers of others), protocols in the wrong family (pf throws them away),
+// ICMP answers that nobody asked for (invalid in Linux), routed packets where
+// they cannot be told from others: on macOS all of them, in the old grammar those
+// that pretend to come from this host.
+func judge(t *testing.T, seen *tally, rs *rules.Ruleset, f *filter, opt Options, p packet.Packet) {
+	t.Helper()
+	switch {
+	case p.State == packet.Established, p.State == packet.Related, opt.Dialect == MacOS && p.Hook == packet.Forward,
+		opt.Dialect == FreeBSDOld && p.Hook == packet.Forward && rs.Host.Local(p.Src),
+		p.Proto == packet.ICMP && p.Is6(), p.Proto == packet.ICMPv6 && !p.Is6(),
+		p.Proto.IsICMP() && slices.Contains(replies[p.Proto], p.Type) && rs.Decide(asNew(p), opt.At).Reason != rules.ReasonBaseline:
+		return
+	}
+	at := opt.At
+	want := rs.Decide(asNew(p), at)
+	got, answered, label := f.judge(asBSD(p))
+	if p.Proto == packet.TCP && p.Flags != packet.SYN {
+		seen.midstream++
+		if got == packet.Accept && want.Verdict != packet.Accept {
+			t.Errorf("%v: accepted without a state by %q, its SYN is not: %+v", p, label, want)
+		}
+		return
+	}
+	seen.packets++
+	seen.count(want)
+	if got != want.Verdict && !mute(opt, rs, p, got, want.Verdict) {
+		t.Errorf("%v %+v: pf says %v by %q, the policy %v: %s %s", p.Hook, p, got, label, want.Verdict, want.Reason, ruleID(want.Rule))
+	}
+	if want.Verdict == packet.Accept && want.Reason != rules.ReasonBaseline && want.Reason != rules.ReasonLoopback && conversation(rs, p) {
+		seen.answers++
+		if !answered {
+			t.Errorf("%v %+v: accepted by %q, and the answer does not pass", p.Hook, p, label)
+		}
+	}
+}
+
+func (s *tally) count(d rules.Decision) {
+	switch d.Verdict {
+	case packet.Accept:
+		s.accepted++
+	case packet.Reject:
+		s.rejected++
+	case packet.Drop:
+		s.dropped++
+	}
+	if d.Limited {
+		s.limited++
+	}
+}
+
+// mute allows the one refusal with an answer where the policy has none: macOS
+// does not know its broadcast addresses.
+func mute(opt Options, rs *rules.Ruleset, p packet.Packet, got, want packet.Verdict) bool {
+	return opt.Dialect == MacOS && p.Hook == packet.Output && got == packet.Reject && want == packet.Drop && rs.Host.Broadcast(p.Dst)
+}
+
+// conversation reports whether somebody answers, with the addresses exchanged.
+// Of ICMP only what pf knows to have an answer.
+func conversation(rs *rules.Ruleset, p packet.Packet) bool {
+	if p.Proto == packet.ICMP && p.Type != 8 || p.Proto == packet.ICMPv6 && p.Type != 128 {
+		return false
+	}
+	if p.Hook != packet.Output && rs.Host.Local(p.Src) {
+		return false // a forged packet; the answer would not leave
+	}
+	return !p.Dst.IsMulticast() && !rs.Host.Broadcast(p.Dst) && !p.Src.IsUnspecified() && p.In != "lo" && p.Out != "lo"
+}
+
+func asNew(p packet.Packet) packet.Packet {
+	p.State = packet.New
+	if p.Proto == packet.TCP {
+		p.Flags = packet.SYN
+	}
+	return p
+}
+
+// asBSD calls the loopback interface by its name there.
+func asBSD(p packet.Packet) packet.Packet {
+	if p.In == "lo" {
+		p.In = "lo0"
+	}
+	if p.Out == "lo" {
+		p.Out = "lo0"
+	}
+	return p
+}
+
+func ruleID(r *rules.Rule) string {
+	if r == nil {
+		return ""
+	}
+	return r.ID()
+}
+
+// The same for policies that people wrote.
+func TestMeaningOfExamples(t *testing.T) {
+	seen := tally{}
+	for name, rs := range cases(t) {
+		rs.Host = linuxLoopback(rs.Host)
+		for _, d := range allDialects {
+			for _, f := range allForms {
+				opt := Options{Dialect: d, Form: f, At: rs.Host.Time}
+				if prog, _ := Render(rs, opt); prog != nil {
+					compare(t, &seen, rs, opt, rand.New(rand.NewPCG(6, uint64(d))), 1500)
+				}
+			}
+		}
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+	t.Logf("%+v", seen)
+	if seen.packets < 40_000 {
+		t.Errorf("too little was compared: %+v", seen)
+	}
+}
+
+// linuxLoopback gives the loopback interface the name that the evaluator of the
+// policy knows.
+func linuxLoopback(h *rules.Host) *rules.Host {
+	out := *h
+	out.Interfaces = slices.Clone(h.Interfaces)
+	for i := range out.Interfaces {
+		if out.Interfaces[i].Loopback {
+			out.Interfaces[i].Name = "lo"
+		}
+	}
+	return &out
+}
+
+// Without a time every rule stands, and stands as it always will.
+func TestMeaningWithoutTime(t *testing.T) {
+	seen := tally{}
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		rs, problems := gen.Load(sayable(gen.Policy(r, gen.Options{})), gen.Host())
+		if problems.Err() != nil {
+			continue
+		}
+		for _, d := range allDialects {
+			compare(t, &seen, adapt(rs, d), Options{Dialect: d}, r, 60)
+		}
+	}
+	t.Logf("%+v", seen)
+}
+
+// Rendering is canonical: the order of the sections does not show, nor the day.
+func TestCanonical(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		text := sayable(gen.Policy(r, gen.Options{}))
+		rs, problems := gen.Load(text, gen.Host())
+		if problems.Err() != nil {
+			continue
+		}
+		other, problems := gen.Load(shuffled(text, r), later(gen.Host()))
+		if problems.Err() != nil {
+			t.Fatal(problems.Err())
+		}
+		for _, d := range allDialects {
+			for _, f := range allForms {
+				opt := Options{Dialect: d, Form: f}
+				a, _ := Render(adapt(rs, d), opt)
+				b, _ := Render(adapt(other, d), opt)
+				if a == nil || b == nil || a.Text() != b.Text() {
+					t.Fatalf("seed %d %v %v: the order of the sections shows", seed, d, f)
+				}
+			}
+		}
+	}
+}
+
+func later(h *rules.Host) *rules.Host {
+	h.Time = h.Time.Add(5 * 24 * time.Hour)
+	return h
+}
+
+// shuffled puts the sections of a policy in another order.
+func shuffled(policy string, r *rand.Rand) string {
+	parts := strings.Split(policy, "\n[")
+	rest := parts[1:]
+	r.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	return strings.Join(parts, "\n[")
+}
+
+// A policy that was not resolved on a host is said too, in words that pfctl takes.
+func TestSymbolic(t *testing.T) {
+	n := 0
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		rs, problems := gen.Load(sayable(gen.Policy(r, gen.Options{})), nil)
+		if problems.Err() != nil {
+			continue
+		}
+		for _, d := range allDialects {
+			for _, f := range allForms {
+				prog, problems := Render(adapt(rs, d), Options{Dialect: d, Form: f})
+				if prog == nil {
+					t.Fatal(problems.Err())
+				}
+				if _, err := parse(prog.Text(), d, f); err != nil {
+					t.Fatalf("%v\n%s", err, prog.Text())
+				}
+				n++
+			}
+		}
+	}
+	if n < 100 {
+		t.Errorf("only %d programs", n)
+	}
+}
