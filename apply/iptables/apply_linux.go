@@ -96,7 +96,10 @@ func (c *Conn) Apply(ctx context.Context, p *render.Program) ([]string, error) {
 		}
 		changes, err := c.attempt(ctx, t, p)
 		all = append(all, changes...)
-		if err == nil || n == tries || ctx.Err() != nil || !c.moved(ctx, t, p) {
+		if err == nil || n == tries || ctx.Err() != nil {
+			return all, err
+		}
+		if !errors.Is(err, ErrUnproved) && !c.moved(ctx, t, p) {
 			return all, err
 		}
 	}
