@@ -59,11 +59,30 @@ func product(as, bs []alternative) []alternative {
 			}
 			out = append(out, alternative{
 				family: max(x.family, y.family),
-				stmts:  slices.Concat(x.stmts, y.stmts),
+				stmts:  concat(x, y),
 			})
 		}
 	}
 	return out
+}
+
+// concat joins the statements of both. Where both test for the family, once is
+// enough, and an address test does it by itself; nft would list it so.
+func concat(x, y alternative) []Stmt {
+	xs, ys := x.stmts, y.stmts
+	if x.family != 0 && x.family == y.family {
+		family := Stmt(Family{Is6: x.family == 6})
+		if slices.Contains(ys, family) {
+			ys = without(ys, family)
+		} else {
+			xs = without(xs, family)
+		}
+	}
+	return slices.Concat(xs, ys)
+}
+
+func without(list []Stmt, s Stmt) []Stmt {
+	return slices.DeleteFunc(slices.Clone(list), func(o Stmt) bool { return o == s })
 }
 
 func interfaces(patterns []string, out bool) []alternative {
