@@ -56,8 +56,11 @@ var extensionHeaders = []packet.Proto{0, 43, 44, 51, 59, 60}
 // Deliverable reports whether a kernel with the host's addresses takes the
 // packet to its hook, and answers it there if it is to be rejected.
 func Deliverable(p packet.Packet, h *rules.Host) bool {
-	if p.Is6() != p.Src.Is6() || p.Is6() && slices.Contains(extensionHeaders, p.Proto) {
+	switch {
+	case p.Is6() != p.Src.Is6(), p.Is6() && slices.Contains(extensionHeaders, p.Proto):
 		return false
+	case p.Is6() && p.Proto == packet.ICMPv6 && p.Type >= 151 && p.Type <= 153:
+		return false // multicast router discovery: its state depends on the kernel's version
 	}
 	switch p.Hook {
 	case packet.Output:
@@ -112,8 +115,13 @@ func anycast(a netip.Addr, h *rules.Host) bool {
 }
 
 // goodSource reports whether the kernel believes the source. An unspecified one
-// is for who has no address yet.
+// is for who has no address yet. The link-local address of another interface is
+// left out: it may be anybody's there, and nft(8) ("fib saddr type local") and
+// iptables ("addrtype") do not agree on whose.
 func goodSource(p packet.Packet, h *rules.Host) bool {
+	if p.Src.Is6() && p.Src.IsLinkLocalUnicast() && h.Local(p.Src) && !on(h, p.In, p.Src) {
+		return false
+	}
 	if p.Src.IsUnspecified() {
 		return p.Src.Is6() && p.Proto == packet.ICMPv6 && p.Dst.IsMulticast() || h.Broadcast(p.Dst) && p.Dst.As4()[3] == 255 && p.Dst.As4()[0] == 255
 	}

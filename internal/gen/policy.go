@@ -13,8 +13,8 @@ import (
 
 // Options say what Policy makes. The zero value is everything, in any size.
 type Options struct {
-	Services int  // at most so many; 0 is eight
-	Blocks   int  // at most so many; 0 is three
+	Services int  // at most so many; 0 is eight, one time in twenty eighty
+	Blocks   int  // at most so many; 0 is three, one time in twenty twenty
 	NoRoutes bool // leave the forward hook alone
 }
 
@@ -44,6 +44,9 @@ const attempts = 200
 // Policy writes a random policy that is good on Host. It panics when it cannot,
 // which is an error of this package or of the loader.
 func Policy(r *rand.Rand, opt Options) string {
+	if opt.Services == 0 && opt.Blocks == 0 && r.IntN(20) == 0 {
+		opt.Services, opt.Blocks = 80, 20
+	}
 	var text string
 	var problems rules.Problems
 	for range attempts {
@@ -148,6 +151,8 @@ func (w *writer) group(n int) {
 		w.line("file        = \"addresses.txt\"\nmin_entries = 5")
 	case w.chance(10):
 		w.line("names       = [\"api.partner.example\"]")
+	case w.chance(15):
+		w.line("addresses   = %s", list(w.many()))
 	default:
 		from := append(append([]string{"private", "any"}, sources...), w.groups...)
 		if !bound {
@@ -166,6 +171,20 @@ func (w *writer) group(n int) {
 	if !bound {
 		w.free = append(w.free, name)
 	}
+}
+
+// many are so many networks that a renderer may want to put them into a set of
+// their own.
+func (w *writer) many() []string {
+	var out []string
+	for range 40 + w.r.IntN(200) {
+		a, b := w.r.IntN(256), w.r.IntN(256)
+		out = append(out,
+			fmt.Sprintf("198.51.%d.%d", 96+a%8, b),
+			fmt.Sprintf("203.0.%d.%d/28", a, b&0xf0),
+			fmt.Sprintf("2001:db8:%x:%x::/64", a%4, b))
+	}
+	return out
 }
 
 // nested names an earlier group now and then.
@@ -219,7 +238,7 @@ func (w *writer) service(n int) {
 	if w.chance(15) {
 		w.line("log     = true")
 	}
-	if w.chance(90) {
+	if w.opt.Services > 20 || w.chance(90) {
 		w.line("shared  = true")
 	}
 }

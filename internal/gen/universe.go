@@ -74,5 +74,5 @@ var (
 	portProtocols = []string{"tcp", "tcp", "tcp", "udp", "udp", "sctp", "dccp", "udplite"}
 	portless      = []string{"vrrp", "gre", "esp", "igmp", "icmp", "ipv6-icmp", "any", "99", "ipip", "ospf", "255"}
 	limits        = []string{"5000/second", "100000/minute", "20000/hour", "10000/day", "1000000/second"}
-	expiries      = []string{"2020-06-30", "2099-12-31", "2031-01-01", "2020-01-01T00:00:00Z", "2030-06-01T12:00:00+02:00"}
+	expiries      = []string{"2020-06-30", "2037-12-31", "2031-01-01", "2020-01-01T00:00:00Z", "2030-06-01T12:00:00+02:00"}
 )

@@ -15,8 +15,7 @@ import (
 )
 
 // backend is a way to put a ruleset into a kernel, in place of the one that it
-// put there before. It returns errUnsupported, wrapped, for what it says that it
-// cannot express.
+// put there before.
 type backend struct {
 	name string
 	load func(*netlab.Lab, *rules.Ruleset) error
@@ -25,51 +24,64 @@ type backend struct {
 var backends = []backend{
 	{"nftables by netlink", byNetlink},
 	{"nftables by text", byText},
-	{"iptables over nf_tables", func(l *netlab.Lab, rs *rules.Ruleset) error { return byIptables(l, rs, applyiptables.NFT) }},
-	{"iptables legacy", func(l *netlab.Lab, rs *rules.Ruleset) error { return byIptables(l, rs, applyiptables.Legacy) }},
+	{"iptables over nf_tables", byIptables(applyiptables.NFT)},
+	{"iptables legacy", byIptables(applyiptables.Legacy)},
 }
-
-// unsupported are the problems for which a backend refuses a policy.
-type unsupported struct{ problems rules.Problems }
-
-func (u unsupported) Error() string { return "not supported: " + u.problems.Error() }
 
 // byNetlink sends the difference from whatever is there.
 func byNetlink(l *netlab.Lab, rs *rules.Ruleset) error {
 	prog, problems := nftables.Render(rs)
 	if problems.Err() != nil {
-		return unsupported{problems.Of(rules.Error)}
+		return problems.Err()
 	}
 	return l.Do(func() error {
-		_, err := applynftables.Apply(context.Background(), prog, nil)
-		return err
+		if _, err := applynftables.Apply(context.Background(), prog, nil); err != nil {
+			return err
+		}
+		again, err := applynftables.Apply(context.Background(), prog, nil)
+		return idle(again.Changes, err)
 	})
+}
+
+// idle makes an error of what a second apply of the same program sent.
+func idle(changes []string, err error) error {
+	if err == nil && len(changes) > 0 {
+		return fmt.Errorf("a second apply sends\n%s", strings.Join(changes, "\n"))
+	}
+	return err
 }
 
 // byText loads the text, in a transaction that removes what was there.
 func byText(l *netlab.Lab, rs *rules.Ruleset) error {
 	prog, problems := nftables.Render(rs)
 	if problems.Err() != nil {
-		return unsupported{problems.Of(rules.Error)}
+		return problems.Err()
 	}
 	_, err := nft(l, "table inet fwctl\ndelete table inet fwctl\n"+prog.Text(), "-f", "-")
 	return err
 }
 
-func byIptables(l *netlab.Lab, rs *rules.Ruleset, variant applyiptables.Variant) error {
-	ctx := context.Background()
-	return l.Do(func() error {
-		c, err := applyiptables.Open(ctx, applyiptables.Options{Variant: variant})
-		if err != nil {
-			return err
-		}
-		prog, problems := iptables.Render(rs, iptables.Options{IPSet: c.IPSet})
-		if problems.Err() != nil {
-			return unsupported{problems.Of(rules.Error)}
-		}
-		_, err = c.Apply(ctx, prog)
-		return err
-	})
+// byIptables sends the difference from whatever is there. Every second time it
+// does without ipset.
+func byIptables(variant applyiptables.Variant) func(*netlab.Lab, *rules.Ruleset) error {
+	return func(l *netlab.Lab, rs *rules.Ruleset) error {
+		noIPSet := len(rs.Services)%2 == 1
+		return l.Do(func() error {
+			ctx := context.Background()
+			c, err := applyiptables.Open(ctx, applyiptables.Options{Variant: variant, NoIPSet: noIPSet})
+			if err != nil {
+				return err
+			}
+			prog, problems := iptables.Render(rs, iptables.Options{IPSet: c.IPSet})
+			if problems.Err() != nil {
+				return problems.Err()
+			}
+			if _, err = c.Apply(ctx, prog); err != nil {
+				return err
+			}
+			return idle(c.Plan(ctx, prog))
+		})
+	}
 }
 
 func nft(l *netlab.Lab, stdin string, args ...string) (string, error) {

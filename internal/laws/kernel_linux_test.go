@@ -2,7 +2,6 @@ package laws
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -24,6 +23,7 @@ import (
 // How much the ordinary run does: each backend sees every policy.
 const (
 	randomPolicies   = 500
+	listedPolicies   = 100
 	packetsPerPolicy = 120
 	packetsOfExample = 3000
 )
@@ -57,7 +57,7 @@ func TestKernelAgreesOnRandomPolicies(t *testing.T) {
 					c.random(uint64(seed))
 				}
 				probes.Add(c.probes)
-				t.Logf("%d policies, %d refused by the backend, %d packets, %v in the kernel, %v to load", n, c.refused, c.probes, c.probing.Round(time.Millisecond), c.loading.Round(time.Millisecond))
+				t.Logf("%d policies, %d packets, %v in the kernel, %v to load", n, c.probes, c.probing.Round(time.Millisecond), c.loading.Round(time.Millisecond))
 			})
 		}
 	})
@@ -102,7 +102,7 @@ type check struct {
 	host    *rules.Host
 
 	probes           int64
-	refused, found   int
+	found            int
 	loading, probing time.Duration
 }
 
@@ -126,9 +126,6 @@ func (c *check) example(name string) {
 	}
 	if bad := c.mismatch(rs, gen.Packets(rs, rand.New(rand.NewPCG(1, 1)), packetsOfExample)); bad != nil {
 		c.Error(bad)
-	}
-	if c.refused > 0 {
-		c.Errorf("%s cannot say this policy", c.backend.name)
 	}
 }
 
@@ -158,11 +155,7 @@ func (c *check) mismatch(rs *rules.Ruleset, ps []packet.Packet) *mismatch {
 	start := time.Now()
 	err := c.backend.load(c.lab, rs)
 	c.loading += time.Since(start)
-	switch {
-	case errors.As(err, new(unsupported)):
-		c.refused++
-		return nil
-	case err != nil:
+	if err != nil {
 		return &mismatch{err: err}
 	}
 	start = time.Now()
@@ -174,9 +167,17 @@ func (c *check) mismatch(rs *rules.Ruleset, ps []packet.Packet) *mismatch {
 	c.probes += int64(len(ps))
 	now := time.Now()
 	for i, p := range ps {
-		if want := rs.Decide(p, now); !agree(p, want.Verdict, got[i]) {
-			return &mismatch{packet: p, want: want, got: got[i]}
+		want := rs.Decide(p, now)
+		if agree(p, want.Verdict, got[i]) {
+			continue
 		}
+		// On a busy machine a probe may still have been on its way between two
+		// rules when the sets were read.
+		if again, err := c.lab.Probe([]packet.Packet{p}); err == nil && agree(p, want.Verdict, again[0]) {
+			c.Logf("only once: %s", &mismatch{packet: p, want: want, got: got[i]})
+			continue
+		}
+		return &mismatch{packet: p, want: want, got: got[i]}
 	}
 	return nil
 }

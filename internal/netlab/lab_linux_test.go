@@ -3,10 +3,12 @@ package netlab
 import (
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fwctl/fwctl/internal/gen"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
@@ -239,6 +241,51 @@ func TestObviousVerdictsOfIptables(t *testing.T) {
 			expect(t, l, obviousPackets)
 		})
 	}
+}
+
+// The kernel gives each packet the state that gen says: one ruleset for each
+// state accepts it alone.
+func TestKernelState(t *testing.T) {
+	l := New(t, facts())
+	ps := slices.DeleteFunc(everyHeader(), func(p packet.Packet) bool { return !gen.Deliverable(p, facts()) })
+	for _, state := range []packet.State{packet.New, packet.Invalid, packet.Untracked} {
+		run(t, l, "table inet test\ndelete table inet test\ntable inet test { chain input { type filter hook input priority 0; policy drop; ct state "+state.String()+" accept; }; }", "nft", "-f", "-")
+		got, err := l.Probe(ps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range ps {
+			if want := gen.KernelState(p) == state; want != (got[i] == packet.Accept) {
+				t.Errorf("%s: is it %s? gen says %v, the kernel %v", p, state, want, !want)
+			}
+		}
+	}
+}
+
+// everyHeader returns a packet of every protocol, with all TCP flags and ICMP types.
+func everyHeader() []packet.Packet {
+	var ps []packet.Packet
+	for n := range 2 * 256 {
+		p := packet.Packet{In: "eth0", Proto: packet.Proto(n), Src: netip.MustParseAddr("203.0.113.9"), Dst: netip.MustParseAddr("192.0.2.10")}
+		if n >= 256 {
+			p.Src, p.Dst = netip.MustParseAddr("2001:db8:1::9"), netip.MustParseAddr("2001:db8::10")
+		}
+		if p.Proto.HasPorts() {
+			p.SrcPort, p.DstPort = 1, 2
+		}
+		for i := range 256 {
+			switch {
+			case p.Proto == packet.TCP:
+				p.Flags = packet.Flags(i)
+			case p.Proto.IsICMP():
+				p.Type = uint8(i)
+			case i > 0:
+				continue
+			}
+			ps = append(ps, p)
+		}
+	}
+	return ps
 }
 
 // A probe that cannot reach its hook is an error and no drop.

@@ -12,34 +12,60 @@ import (
 // read; tags have 16 bits, and 0 is none.
 const batch = 30_000
 
-// patience is how long a probe may take to its hook.
-const patience = 2 * time.Second
+// A probe that is not at its hook after resend is sent again: under load the
+// kernel's backlog, which all namespaces share, may drop it. After patience it is
+// lost for good.
+const (
+	resend   = 200 * time.Millisecond
+	patience = 10 * resend
+)
 
 // Probe sends every packet through the host and returns what its kernel did with
 // it, in the same order. The packets do not see each other: each is the first of
-// its flow, or belongs to a flow of its own where its State asks for one.
+// its flow, or belongs to a flow of its own where its State asks for one. Only
+// packets by the loopback interface, which pass two hooks, may find their flow
+// made by another of them.
 func (l *Lab) Probe(packets []packet.Packet) ([]packet.Verdict, error) {
 	verdicts := make([]packet.Verdict, len(packets))
-	var alone, inFlow []int
+	var alone, inFlow, looped []int
 	for i, p := range packets {
-		if p.State == packet.Established || p.State == packet.Related {
+		switch {
+		case p.In == "lo" || p.Out == "lo":
+			looped = append(looped, i)
+		case p.State == packet.Established || p.State == packet.Related:
 			inFlow = append(inFlow, i)
-		} else {
+		default:
 			alone = append(alone, i)
+		}
+	}
+	for _, i := range inFlow {
+		if _, err := opener(packets[i]); err != nil {
+			return nil, err
 		}
 	}
 	if err := l.probeAll(packets, alone, verdicts); err != nil {
 		return nil, err
 	}
-	if len(inFlow) == 0 {
-		return verdicts, nil
-	}
-	for _, i := range inFlow {
-		if err := l.prime(packets[i]); err != nil {
-			return nil, fmt.Errorf("%s: make its flow: %w", packets[i], err)
+	for _, at := range [][]int{inFlow, looped} {
+		if err := l.probeInFlow(packets, at, verdicts); err != nil {
+			return nil, err
 		}
 	}
-	return verdicts, errors.Join(l.probeAll(packets, inFlow, verdicts), l.untrack())
+	return verdicts, nil
+}
+
+// probeInFlow probes packets whose flows are in the connection tracking table,
+// and empties it again.
+func (l *Lab) probeInFlow(packets []packet.Packet, at []int, verdicts []packet.Verdict) error {
+	if len(at) == 0 {
+		return nil
+	}
+	for _, i := range at {
+		if err := l.prime(packets[i]); err != nil {
+			return fmt.Errorf("%s: make its flow: %w", packets[i], err)
+		}
+	}
+	return errors.Join(l.probeAll(packets, at, verdicts), l.untrack())
 }
 
 // probeAll probes the packets at the indices, a batch at a time.
@@ -58,12 +84,11 @@ func (l *Lab) probeBatch(packets []packet.Packet, at []int, verdicts []packet.Ve
 	if err := l.sets.clear(); err != nil {
 		return fmt.Errorf("clear the sets: %w", err)
 	}
+	probes := make([]probe, len(at))
 	for n, i := range at {
-		if err := l.send(packets[i], uint16(n+1)); err != nil {
-			return fmt.Errorf("%s: send: %w", packets[i], err)
-		}
+		probes[n] = probe{uint16(n + 1), packets[i]}
 	}
-	if err := l.await(packets, at); err != nil {
+	if err := l.bring(probes); err != nil {
 		return err
 	}
 	passed, err1 := l.sets.read(l.sets.passed)
@@ -92,26 +117,46 @@ func verdict(tag uint16, through, refused *tags) packet.Verdict {
 	return packet.Drop
 }
 
-// await waits until every probe has come to its hook.
-func (l *Lab) await(packets []packet.Packet, at []int) error {
+// probe is a packet and its tag.
+type probe struct {
+	tag uint16
+	packet.Packet
+}
+
+// bring sends the probes until each has come to its hook.
+func (l *Lab) bring(probes []probe) error {
+	for start := time.Now(); ; {
+		for _, p := range probes {
+			if err := l.send(p.Packet, p.tag); err != nil {
+				return fmt.Errorf("%s: send: %w", p.Packet, err)
+			}
+		}
+		missing, err := l.await(probes)
+		switch {
+		case err != nil || len(missing) == 0:
+			return err
+		case time.Since(start) > patience:
+			return fmt.Errorf("%d of %d probes never came to their hook, the first of them: %s", len(missing), len(probes), missing[0].Packet)
+		}
+		probes = missing
+	}
+}
+
+// await waits for the probes and returns those that are still missing.
+func (l *Lab) await(probes []probe) ([]probe, error) {
 	for start := time.Now(); ; time.Sleep(time.Millisecond) {
 		reached, err := l.sets.read(l.sets.reached)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		missing := 0
-		lost := packet.Packet{}
-		for n, i := range at {
-			if !reached.has(uint16(n + 1)) {
-				missing++
-				lost = packets[i]
+		var missing []probe
+		for _, p := range probes {
+			if !reached.has(p.tag) {
+				missing = append(missing, p)
 			}
 		}
-		switch {
-		case missing == 0:
-			return nil
-		case time.Since(start) > patience:
-			return fmt.Errorf("%d of %d probes never came to their hook, the last of them: %s", missing, len(at), lost)
+		if len(missing) == 0 || time.Since(start) > resend {
+			return missing, nil
 		}
 	}
 }

@@ -27,9 +27,12 @@ const (
 )
 
 // prime puts an entry into the connection tracking table that makes the probe
-// belong to a flow: for Established the reverse of the probe, for Related the
-// packet that it quotes.
+// belong to a flow, if its state asks for it: for Established the reverse of the
+// probe, for Related the packet that it quotes.
 func (l *Lab) prime(p packet.Packet) error {
+	if p.State != packet.Established && p.State != packet.Related {
+		return nil
+	}
 	first, err := opener(p)
 	if err != nil {
 		return err
