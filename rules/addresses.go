@@ -82,7 +82,9 @@ func (r *resolver) interfaceAddrs(b *netipx.IPSetBuilder, m Member, as role) {
 		r.errorAt(m.Pos, "the interface "+m.Interface+" has no address", "")
 	default:
 		for _, p := range r.host.Interfaces[i].Addrs {
-			b.Add(p.Addr().WithZone(""))
+			if p.IsValid() {
+				b.Add(p.Addr().Unmap())
+			}
 		}
 	}
 }

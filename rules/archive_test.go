@@ -15,7 +15,7 @@ type archive struct {
 
 type part struct{ name, text string }
 
-func readArchive(t *testing.T, path string) *archive {
+func readArchive(t testing.TB, path string) *archive {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -98,7 +98,7 @@ func TestBadPolicies(t *testing.T) {
 	}
 }
 
-func caseFiles(t *testing.T) []string {
+func caseFiles(t testing.TB) []string {
 	t.Helper()
 	paths, err := filepath.Glob("../testdata/bad/*.txtar")
 	if err != nil || len(paths) == 0 {

@@ -297,21 +297,30 @@ func (r *resolver) interfaceElsewhere(m Member) {
 	r.errorAt(m.Pos, quote(m.Text)+" may stand nowhere but in to", "it means the host's own addresses on that interface; for what enters by it, use in = ["+quote(m.Interface)+"]")
 }
 
+// addrsOf returns the addresses of a DNS name.
+func (h *Host) addrsOf(name string) []netip.Addr {
+	var out []netip.Addr
+	if h == nil {
+		return nil
+	}
+	for _, a := range h.Names[name] {
+		if a.IsValid() {
+			out = append(out, a.Unmap().WithZone(""))
+		}
+	}
+	return out
+}
+
 // lookUp returns the addresses of the section's DNS names.
 func (r *resolver) lookUp(s *GroupSection, g *resolved) []netip.Addr {
 	var out []netip.Addr
 	for _, n := range s.Names {
-		var found []netip.Addr
-		if r.host != nil {
-			found = r.host.Names[n.V]
-		}
+		found := r.host.addrsOf(n.V)
 		if len(found) == 0 {
 			g.unresolved = append(g.unresolved, n.V)
 			r.report(Note, n.Pos, quote(n.V)+" is not resolved: it stands for nobody until it is", "")
 		}
-		for _, a := range found {
-			out = append(out, a.Unmap().WithZone(""))
-		}
+		out = append(out, found...)
 	}
 	return out
 }

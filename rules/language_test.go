@@ -19,7 +19,12 @@ const languageDir = "../testdata/language"
 
 func languageHost(t *testing.T) *rules.Host {
 	t.Helper()
-	data, err := os.ReadFile(languageDir + "/host.json")
+	return readHost(t, languageDir+"/host.json")
+}
+
+func readHost(t *testing.T, path string) *rules.Host {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,11 @@ const soon = 14 * 24 * time.Hour
 
 // Lint finds what is right in form and probably not what was meant: warnings,
 // each of them true, and notes on what is worth a second look. The Ruleset is
-// the one that Resolve made of the Policy.
+// the one that Resolve made of the Policy; for nil there is nothing to find.
 func Lint(p *Policy, rs *Ruleset, now time.Time) Problems {
+	if rs == nil {
+		return nil
+	}
 	l := &linter{p: p, rs: rs, now: now}
 	l.defaults()
 	l.expiries()

@@ -174,7 +174,7 @@ func (l *loader) useProfile(s *Statement, p *Profile) []part {
 		if !named {
 			continue
 		}
-		parts = append(parts, l.audienceParts(s, p, a.Name, from, rows)...)
+		parts = append(parts, l.audienceParts(s, a.Name, from, rows)...)
 	}
 	l.neverParts(s, p, all)
 	return parts
@@ -188,7 +188,7 @@ type filledRow struct {
 
 func chosenRows(p *Profile, all []choice) []filledRow {
 	var out []filledRow
-	for _, w := range p.Ports {
+	for _, w := range slices.SortedFunc(slices.Values(p.Ports), func(a, b *ProfileRow) int { return strings.Compare(a.Name, b.Name) }) {
 		for _, c := range all {
 			if !slices.ContainsFunc(w.When, func(x Condition) bool { return !x.holds(c[x.Name]) }) {
 				out = append(out, filledRow{w, c})
@@ -243,31 +243,32 @@ func (l *loader) whoAudiences(s *Statement, p *Profile, used []string) map[strin
 
 // audienceParts makes the part of an audience: one, unless its rows have
 // different destinations.
-func (l *loader) audienceParts(s *Statement, p *Profile, name string, from Members, rows []filledRow) []part {
+func (l *loader) audienceParts(s *Statement, name string, from Members, rows []filledRow) []part {
 	var parts []part
 	for _, w := range rows {
 		if w.Audience.V != name {
 			continue
 		}
-		to := l.rowTarget(s, w)
-		trans := l.rowTransports(s, w)
+		to, trans := l.rowTarget(s, w), l.rowTransports(s, w)
 		i := slices.IndexFunc(parts, func(x part) bool { return sameMembers(x.to, to) })
-		if i >= 0 {
-			parts[i].trans = normalTransports(append(parts[i].trans, trans...))
-			continue
+		if i < 0 {
+			parts = append(parts, part{name: l.partName(name, w), from: from, to: to})
+			i = len(parts) - 1
 		}
-		next := part{name: name, from: from, to: to, trans: trans}
-		if len(parts) > 0 {
-			next.name = l.partName(name, w)
-		}
-		parts = append(parts, next)
+		parts[i].trans = normalTransports(append(parts[i].trans, trans...))
+	}
+	if len(parts) == 1 {
+		parts[0].name = name
 	}
 	return parts
 }
 
-// partName tells apart the rows of one audience that have different
-// destinations, since each rule needs a name of its own.
+// partName tells apart the rows of one audience that have destinations of their
+// own, since each rule needs a name. Rows are in the order of their names.
 func (l *loader) partName(audience string, w filledRow) string {
+	if !w.To.Given() {
+		return audience
+	}
 	name := audience + "-" + w.Name
 	if len(name) > maxName {
 		l.errorAt(w.Pos, "the names of this row and its audience are too long together", "at most 39 characters")

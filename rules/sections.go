@@ -97,7 +97,7 @@ var (
 var safetyKeys = []key[Safety]{
 	{keyInfo{"keep", "services whose present users must not lose access", listOf(form{kinds: stringKind}, "an array of names of services", `["ssh"]`), false},
 		func(r *reader, s *Safety, v *node) { s.Keep = value(r, v, r.texts(v)) }},
-	{keyInfo{"confirm", "how long an apply waits for its confirmation", form{kinds: stringKind, noun: "a duration in quotes", example: `"2m"`}, false},
+	{keyInfo{"confirm", "how long an apply waits for its confirmation", form{kinds: stringKind, noun: "a duration in quotes", example: `"2m"`, pattern: `^([0-9]+(\.[0-9]+)?(h|m|s))+$`}, false},
 		func(r *reader, s *Safety, v *node) { s.Confirm = value(r, v, r.duration(v)) }},
 	{keyInfo{"cut", "whether sessions that the policy no longer accepts are ended", boolean, false},
 		func(r *reader, s *Safety, v *node) { s.Cut = value(r, v, v.text == "true") }},
