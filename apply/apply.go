@@ -344,7 +344,8 @@ func (c *change) remember(gen uint32) {
 	if c.out.Replaced != "" {
 		gen = 0 // two changes: the next apply looks for itself
 	}
-	leave(c.RunDir, c.store, c.out.Backend, gen, c.out.Digest, inputsOf(c.policy, c.host, c.Files))
+	m := Manifest{Backend: c.out.Backend, Digest: c.out.Digest}
+	leave(c.RunDir, c.store, m, gen, inputsOf(c.policy, c.host, c.Files))
 }
 
 // back restores the kernel to what it held before, after an error. The kernel is

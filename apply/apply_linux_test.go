@@ -238,6 +238,11 @@ func TestBootNeedsNeitherPolicyNorInterfaces(t *testing.T) {
 		if b := h.boot(); b.Changed {
 			t.Errorf("second boot: %+v", b)
 		}
+		// Nothing is read to know that, but a change by others is seen.
+		run(t, "nft flush chain inet fwctl input")
+		if b := h.boot(); !b.Changed || table(t) != before {
+			t.Errorf("boot after a change by others: %+v", b)
+		}
 	})
 }
 

@@ -77,12 +77,24 @@ func (b *boot) load(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	rs, err := s.ruleset()
+	b.out.Digest = s.Manifest.Digest
+	if name == confirmedFile && stands(ctx, b.RunDir, b.store) {
+		b.done(name, s.Manifest.Backend, nil)
+		return nil
+	}
+	p, rs, err := s.meaning()
 	if err != nil {
 		return err
 	}
-	b.out.Digest = s.Manifest.Digest
-	return b.apply(ctx, name, s.Manifest.Backend, rs)
+	now := b.current(rs)
+	gen, err := b.apply(ctx, name, s.Manifest.Backend, now)
+	if err != nil {
+		return err
+	}
+	if name == confirmedFile && b.out.Backend == s.Manifest.Backend && now == rs {
+		leave(b.RunDir, b.store, s.Manifest, gen, inputsOf(p, s.Host, s.files))
+	}
+	return nil
 }
 
 // last loads the kept services alone.
@@ -92,7 +104,8 @@ func (b *boot) last(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.apply(ctx, keepFile, "", rs)
+	_, err = b.apply(ctx, keepFile, "", b.current(rs))
+	return err
 }
 
 // kept reads the kept services. If not even they can be read, nobody gets in who
@@ -114,12 +127,12 @@ func (b *boot) kept() (*rules.Ruleset, error) {
 }
 
 // apply loads a ruleset by the backend that it was confirmed with or, rather than
-// leave the host open, by another one.
-func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ruleset) error {
-	rs = b.current(rs)
+// leave the host open, by another one. It returns the generation as follow does.
+func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ruleset) (gen uint32, err error) {
+	forgetRecord(b.RunDir)
 	var errs []error
 	for _, name := range inOrder(confirmed) {
-		changes, err := applyWith(ctx, name, rs)
+		changes, gen, err := follow(ctx, func() ([]string, error) { return applyWith(ctx, name, rs) })
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue
@@ -128,9 +141,9 @@ func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ru
 			b.warn("%v; it was loaded by %s instead", e, name)
 		}
 		b.done(loaded, name, changes)
-		return nil
+		return gen, nil
 	}
-	return errors.Join(errs...)
+	return 0, errors.Join(errs...)
 }
 
 // inOrder lists the backends of this system, the confirmed one first.
@@ -149,7 +162,6 @@ func (b *boot) done(loaded, backend string, changes []string) {
 	if err := b.store.tick(b.store.now()); err != nil {
 		b.warn("%v", err)
 	}
-	forgetRecord(b.RunDir)
 }
 
 // current leaves out what had expired at the last time that the store has seen,

@@ -148,15 +148,21 @@ func (s *Store) bundle(name string) (*stored, error) {
 	return decodeBundle(s.path(name), payload)
 }
 
-// ruleset resolves the stored policy with the stored facts.
-func (b *stored) ruleset() (*rules.Ruleset, error) {
+// meaning is a stored policy and the ruleset that it had with the stored facts.
+func (b *stored) meaning() (*rules.Policy, *rules.Ruleset, error) {
 	p, ps := rules.Load(b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), rules.LoadOptions{
 		Profiles: b.profiles,
 		Display:  func(path string) string { return "/" + path },
 	})
 	if err := ps.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rs, ps := rules.Resolve(p, b.Host)
-	return rs, ps.Err()
+	return p, rs, ps.Err()
+}
+
+// ruleset is the ruleset alone.
+func (b *stored) ruleset() (*rules.Ruleset, error) {
+	_, rs, err := b.meaning()
+	return rs, err
 }

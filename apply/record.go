@@ -42,6 +42,13 @@ func (r record) write(runDir string) {
 
 func forgetRecord(runDir string) { _ = os.Remove(filepath.Join(runDir, recordFile)) }
 
+// stands reports whether the kernel is known to have the confirmed policy, without
+// reading its rules.
+func stands(ctx context.Context, runDir string, s *Store) bool {
+	r, ok := readRecord(runDir)
+	return ok && r.holds(ctx, s)
+}
+
 // holds reports whether the kernel and the state still are what the record says.
 func (r record) holds(ctx context.Context, s *Store) bool {
 	if r.Backend != NFTables || r.Namespace == "" || r.Namespace != namespace() ||
@@ -100,18 +107,18 @@ func follow(ctx context.Context, change func() ([]string, error)) (changes []str
 
 // leave writes the record of a change, or removes the old one where the next
 // apply has to look for itself.
-func leave(runDir string, s *Store, backend string, gen uint32, digest string, in inputs) {
-	if backend != NFTables || gen == 0 {
+func leave(runDir string, s *Store, m Manifest, gen uint32, in inputs) {
+	if m.Backend != NFTables || gen == 0 {
 		forgetRecord(runDir)
 		return
 	}
 	record{
 		Namespace:  namespace(),
 		Generation: gen,
-		Backend:    backend,
+		Backend:    m.Backend,
 		State:      s.header(confirmedFile),
 		Program:    executable(),
-		Digest:     digest,
+		Digest:     m.Digest,
 		Inputs:     in,
 	}.write(runDir)
 }

@@ -67,6 +67,9 @@ func (s *Status) compare(ctx context.Context, o Options, store *Store) error {
 	}
 	s.Expired = append(s.Expired, expired(rs, store.now())...)
 	s.edited(o, b)
+	if s.Applied = stands(ctx, o.RunDir, store); s.Applied {
+		return nil
+	}
 	return s.pending(ctx, b, rs)
 }
 
