@@ -83,14 +83,6 @@ func (s *state) foreign(c *read.Chain) {
 	}
 }
 
-func (s *state) chain(name string) *chain {
-	i := slices.IndexFunc(s.chains, func(c *chain) bool { return c.name == name })
-	if i < 0 {
-		return nil
-	}
-	return s.chains[i]
-}
-
 // edit is what has to be sent to a family, and what to say of it.
 type edit struct {
 	command  string
