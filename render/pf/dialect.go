@@ -34,6 +34,7 @@ type traits struct {
 	groups     []string // interface groups that hold all interfaces of a driver; nil: no groups at all
 	egress     bool     // the group egress is kept by the kernel
 	sctpPorts  bool     // port works with sctp
+	classful   bool     // takes a link's broadcast to 10.255.255.255 for one to 10.20.0.0/16 (in_ouraddr in ip_input.c)
 	natAnchors bool     // translation in an anchor needs nat-anchor and rdr-anchor
 	loopback   string   // what `on` and `set skip on` call the loopback interfaces
 	reassembly Line     // what makes it put fragments together; nil: it does
@@ -55,7 +56,8 @@ var (
 
 var allTraits = [...]traits{
 	OpenBSD: {
-		system: "OpenBSD", receivedOn: true, match: true, self: true, groups: openBSDGroups, egress: true, loopback: "lo",
+		system: "OpenBSD", receivedOn: true, match: true, self: true, groups: openBSDGroups, egress: true, classful: true,
+		loopback: "lo",
 	},
 	FreeBSD: {
 		system: "FreeBSD", receivedOn: true, match: true, self: true, groups: freeBSDGroups, sctpPorts: true, natAnchors: true,

@@ -145,12 +145,13 @@ func statements(p *Program) []Line {
 // are the answers of others), protocols in the wrong family (pf throws them away),
 // ICMP answers that nobody asked for (invalid in Linux), routed packets where
 // they cannot be told from others: on macOS all of them, in the old grammar those
-// that pretend to come from this host.
+// that pretend to come from this host, on OpenBSD those that it may take itself.
 func judge(t *testing.T, seen *tally, rs *rules.Ruleset, f *filter, opt Options, p packet.Packet) {
 	t.Helper()
 	switch {
 	case p.State == packet.Established, p.State == packet.Related, opt.Dialect == MacOS && p.Hook == packet.Forward,
 		opt.Dialect == FreeBSDOld && p.Hook == packet.Forward && rs.Host.Local(p.Src),
+		opt.Dialect == OpenBSD && p.Hook == packet.Forward && (f.inTable(f.tables["never.routed"], p.Dst) || f.inTable(f.tables["never.routed"], p.Src)),
 		p.Proto == packet.ICMP && p.Is6(), p.Proto == packet.ICMPv6 && !p.Is6(),
 		p.Proto.IsICMP() && slices.Contains(replies[p.Proto], p.Type) && rs.Decide(asNew(p), opt.At).Reason != rules.ReasonBaseline:
 		return

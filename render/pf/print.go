@@ -53,7 +53,7 @@ func (w *writer) line(l Line) {
 
 // inLine is the number of table entries that still stand on the table's line;
 // more have a line each, so that a difference between two files is short.
-const inLine = 4
+const inLine = 6
 
 func (w *writer) table(t Table) {
 	w.b.WriteString("table <" + t.Name + ">")

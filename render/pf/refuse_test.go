@@ -90,6 +90,7 @@ func TestNotes(t *testing.T) {
 		{sshService, Options{Dialect: FreeBSD, Form: Anchor}, "note this anchor needs a pf.conf that puts fragments together (it must have the line `set reassemble yes`)"},
 		{sshService, Options{Dialect: FreeBSDOld, Form: Anchor}, "(it must have the line `scrub in all`)"},
 		{sshService, Options{Dialect: FreeBSDOld}, "note FreeBSD with the old grammar tells routed packets from those of this host by their source address"},
+		{sshService, Options{}, "note OpenBSD takes what is broadcast to a whole class A, B or C network, and the networks are not known (render with the facts of the host)"},
 		{sshService, Options{Dialect: MacOS}, "note macOS cannot tell routed packets from those for this host, and judges them like these"},
 		{"[block.b]\nfrom = [\"host\"]", Options{Dialect: MacOS}, "note p.toml:2:1: macOS takes the addresses of \"host\" when the rules are loaded, not when the packet comes (load the rules again when an address changes)"},
 		{"[group.g]\nnames = [\"a.example\"]\n[service.s]\nports = [\"1/tcp\"]\nfrom = [\"g\"]", Options{}, "note p.toml:2:1: no address is known for a.example, so group.g is nobody"},

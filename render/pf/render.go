@@ -53,18 +53,16 @@ type builder struct {
 	said     map[rules.Problem]bool
 }
 
-// Packets for link-local addresses are never routed, so they are for this host;
-// said on its own, it does not depend on how a kernel keeps their scope.
 var (
+	self          = Host{Dynamic: "self"}
+	selfBroadcast = Host{Dynamic: "self:broadcast"}
+
 	limitedBroadcast = prefix("255.255.255.255/32")
 	multicast4       = prefix("224.0.0.0/4")
 	multicast6       = prefix("ff00::/8")
 	linkLocal6       = prefix("fe80::/10")
 	unspecified4     = prefix("0.0.0.0/32")
 	unspecified6     = prefix("::/128")
-
-	self          = Host{Dynamic: "self"}
-	selfBroadcast = Host{Dynamic: "self:broadcast"}
 )
 
 func newBuilder(rs *rules.Ruleset, opt Options) *builder {
@@ -79,7 +77,7 @@ func newBuilder(rs *rules.Ruleset, opt Options) *builder {
 		said:      map[rules.Problem]bool{},
 	}
 	if b.self {
-		b.thisHost = []Host{self, selfBroadcast, limitedBroadcast, multicast4, multicast6, linkLocal6}
+		b.thisHost = []Host{self, selfBroadcast, b.neverRouted()}
 	}
 	if b.self && !b.receivedOn {
 		b.own = []Host{self, linkLocal6, unspecified4, unspecified6}
