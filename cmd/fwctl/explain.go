@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+func newExplain(g *global) *cobra.Command {
+	var policy, host string
+	c := &cobra.Command{
+		Use:   "explain [flags] PACKET",
+		Short: "what becomes of a packet, and why",
+		Long: `explain says what a policy does with a packet, and which line of it decides.
+
+PACKET is  [in IF] [out IF] PROTO SRC[:PORT] -> DST[:PORT] [TYPE[/CODE]] [STATE]
+with "to" for "->" where the shell would see a redirection. "in" alone is a
+packet for this host, "out" alone one from it, both one through it. "host" is an
+address of the host; facts of a host are taken from --host.
+
+Exit status: 0, whatever the verdict; 2 error.`,
+		Example: `  fwctl explain tcp 203.0.113.9 to 192.0.2.10:22
+  fwctl explain 'in eth0 udp [2001:db8::1]:5353 -> [ff02::fb]:5353'
+  fwctl explain --policy site.toml --host web1.json icmp 203.0.113.9 to host echo-request`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("which packet?", "for example: fwctl explain tcp 203.0.113.9 to 192.0.2.10:22")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			return g.explain(strings.Join(args, " "), policy, host)
+		},
+	}
+	c.Flags().StringVar(&policy, "policy", defaultPolicy, "ask the policy in `FILE`")
+	c.Flags().StringVar(&host, "host", "", "take the facts of the host from `FILE`, as \"fwctl facts\" prints them")
+	c.Flags().SetInterspersed(false) // a packet's words are no flags
+	return c
+}
+
+// explanation is the answer of explain.
+type explanation struct {
+	Changed bool           `json:"changed"`
+	Packet  string         `json:"packet"`
+	Verdict packet.Verdict `json:"verdict"`
+	Reason  string         `json:"reason"`
+	Rule    string         `json:"rule,omitempty"`
+	Pos     *rules.Pos     `json:"pos,omitempty"`
+	Limited bool           `json:"limited,omitempty"` // only while the rule's limit is unspent
+	Owner   string         `json:"owner,omitempty"`
+	Why     string         `json:"why,omitempty"` // the rule's own reason
+}
+
+func (g *global) explain(words, policy, host string) error {
+	e, err := packet.ParseExpr(words)
+	if err != nil {
+		return packetError(words, err)
+	}
+	rs, err := g.meaning(policy, host)
+	if err != nil {
+		return err
+	}
+	p, err := e.Packet(hostAddr(rs.Host))
+	if err != nil {
+		return packetError(words, err)
+	}
+	x := explained(p, rs.Decide(p, time.Now()))
+	return g.ui.answer(x, func() { g.explanation(x) })
+}
+
+func explained(p packet.Packet, d rules.Decision) explanation {
+	x := explanation{Packet: p.String(), Verdict: d.Verdict, Reason: d.Reason, Limited: d.Limited}
+	if d.Rule != nil {
+		x.Rule, x.Pos, x.Owner, x.Why = d.Rule.ID(), &d.Rule.Pos, d.Rule.Owner, d.Rule.Reason
+	}
+	return x
+}
+
+// explanation prints the verdict first, then what made it.
+func (g *global) explanation(x explanation) {
+	u := g.ui
+	color := map[packet.Verdict]string{packet.Accept: green, packet.Drop: red, packet.Reject: red}[x.Verdict]
+	u.print("%s  %s\n", u.paint(u.stdout, color, x.Verdict.String()), x.Packet)
+	if x.Rule == "" {
+		u.print("  by %s\n", reasons(x.Reason))
+		return
+	}
+	u.print("  by %s, %s\n", x.Rule, x.Pos)
+	if x.Limited {
+		u.print("  while the limit of its source is unspent; else %s\n", packet.Drop)
+	}
+	if x.Owner != "" {
+		u.print("  owner: %s\n", x.Owner)
+	}
+	if x.Why != "" {
+		u.print("  reason: %s\n", x.Why)
+	}
+}
+
+// reasons says which stage decided where no rule of the policy did.
+func reasons(stage string) string {
+	switch stage {
+	case rules.ReasonDefault:
+		return "the default: no service, outbound or route matches"
+	case rules.ReasonBaseline:
+		return "the necessary baseline, which no policy can close"
+	case rules.ReasonEstablished:
+		return "its connection, which was let in before"
+	case rules.ReasonInvalid:
+		return "its state: connection tracking calls it invalid"
+	case rules.ReasonEcho:
+		return "defaults.icmp"
+	case rules.ReasonLoopback:
+		return "the loopback interface"
+	}
+	return stage
+}
+
+// hostAddr resolves "host" to the first own address of a family that is neither
+// loopback nor link-local.
+func hostAddr(h *rules.Host) func(string, bool) (netip.Addr, bool) {
+	return func(name string, is6 bool) (netip.Addr, bool) {
+		if name != "host" || h == nil {
+			return netip.Addr{}, false
+		}
+		for _, i := range h.Interfaces {
+			k := slices.IndexFunc(i.Addrs, func(p netip.Prefix) bool {
+				a := p.Addr()
+				return a.Is6() == is6 && !a.IsLoopback() && !a.IsLinkLocalUnicast()
+			})
+			if k >= 0 {
+				return i.Addrs[k].Addr(), true
+			}
+		}
+		return netip.Addr{}, false
+	}
+}
+
+// packetError shows where in the packet the mistake is.
+func packetError(words string, err error) error {
+	var s *packet.SyntaxError
+	if !errors.As(err, &s) {
+		return err
+	}
+	hint := s.Hint
+	if strings.Contains(s.Summary, `"host"`) && hint == "" {
+		hint = "give the host's facts with --host FILE (`fwctl facts` prints them), or write an address"
+	}
+	return usage(fmt.Sprintf("%s\n  %s\n  %s^", s.Summary, words, margin(words, s.Offset+1)), hint)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fwctl/fwctl/apply"
+)
+
+func newStatus(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "what is confirmed, and whether the kernel has it",
+		Long: `status says which policy is confirmed, whether the kernel has exactly that,
+whether its files were edited since, what in it has expired, and which other
+software manages rules on this host. It changes nothing.
+
+Exit status: 0 confirmed, in the kernel and unedited; 1 not so; 2 error.`,
+		Example: `  fwctl status
+  fwctl status --json`,
+		Args: atMost(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, err := g.options(defaultPolicy)
+			if err != nil {
+				return err
+			}
+			s, err := apply.Look(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if err := g.ui.answer(s, func() { g.standing(s) }); err != nil {
+				return err
+			}
+			if !s.Good() {
+				return status(exitDiffers)
+			}
+			return nil
+		},
+	}
+}
+
+// standing prints how things stand, one fact a line.
+func (g *global) standing(s *apply.Status) {
+	line := func(name, format string, args ...any) {
+		g.ui.print("%-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	if m := s.Confirmed; m == nil {
+		line("confirmed", "nothing")
+	} else {
+		line("confirmed", "%s (%s), %s, by %s on %s", m.Policy, short(m.Digest), m.Backend, m.User, m.Time.Local().Format(timeForm))
+	}
+	if s.Off != nil {
+		line("off", "switched off by %s on %s; boot loads nothing", s.Off.User, s.Off.Time.Local().Format(timeForm))
+	}
+	line("kernel", "%s", kernelStands(s))
+	switch {
+	case s.EditedWhy != "":
+		line("edited", "the policy's files cannot be read any more: %s", s.EditedWhy)
+	case s.Edited:
+		line("edited", "the policy's files changed since; `fwctl apply` applies them")
+	}
+	for _, id := range s.Expired {
+		line("expired", "%s", id)
+	}
+	for _, m := range s.Managers {
+		line("beside", "%s (%s)%s", m.Name, m.Sign, after(": ", m.Advice))
+	}
+	for _, w := range s.Warnings {
+		g.ui.warn("%s", w)
+	}
+}
+
+func kernelStands(s *apply.Status) string {
+	switch {
+	case s.Confirmed == nil && len(s.Present) == 0:
+		return "nothing of fwctl's"
+	case s.Confirmed == nil:
+		return "rules of fwctl's by " + strings.Join(s.Present, ", ") + ", of a policy that is not known"
+	case s.Applied:
+		return "as confirmed"
+	case len(s.Present) == 0:
+		return "nothing of fwctl's; the confirmed policy is not loaded"
+	}
+	return "differs from the confirmed policy by " + plural(len(s.Pending), "change")
+}
+
+// after puts a separator before a text that is not empty.
+func after(separator, text string) string {
+	if text == "" {
+		return ""
+	}
+	return separator + text
+}
