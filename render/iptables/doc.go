@@ -11,8 +11,7 @@
 //	FWCTL-INPUT/icmp   the baseline's part of ICMP
 //	FWCTL-INPUT/new    invalid state, blocks, icmp, services, the default
 //	FWCTL-ssh          a service that takes more than two rules
-//	FWCTL-ssh/limit    what a packet that the service takes still has to pass
-//	FWCTL-ssh/else     what is tried for a packet that this service left
+//	FWCTL-ssh/limit    what a packet that fits still has to pass; also /log
 //	FWCTL-OUT-dns      [outbound.dns]; FWCTL-FWD-vpn: [route.vpn]
 //	FWCTL-BLOCK-bad    a block that takes more than two rules
 //	FWCTL-INPUT/deny   the default, where it is more than a drop

@@ -56,12 +56,9 @@ func (o opening) possible() bool { return o.product() > 0 }
 
 func (o opening) limited() bool { return o.rule.Limit.Count > 0 }
 
-// nested reports whether the opening gets a chain that looks at who or where.
-func (o opening) nested() bool { return o.product() > inlineRules && largest(o.dims) >= 0 }
-
-// final reports whether the opening decides on every packet that it sends to its
-// chains.
-func (o opening) final() bool { return !o.limited() && !o.nested() }
+// long reports whether the opening takes so many rules that those for who or
+// where had better stand in a chain of their own.
+func (o opening) long() bool { return o.product() > inlineRules && largest(o.dims) >= 0 }
 
 func size(dims []dimension) int {
 	n := 1
@@ -71,34 +68,29 @@ func size(dims []dimension) int {
 	return n
 }
 
-// openings writes the rules that accept, and the default behind them. Those that
-// are decided on the spot come first, so that few of the others have anything
-// behind them; limited ones last, so that nobody is counted whom another rule
-// lets in.
+// openings writes the rules that accept, and the default behind them. Limited
+// ones come last, so that nobody is counted whom another rule lets in; before
+// them the long ones, so that they have little behind them.
+//
+// A chain is entered by goto and must decide, so only an opening whose packets
+// no later one can want gets one. The others stand in the chain itself, rule by
+// rule, and what they leave goes on to the next. (A chain for what is left would
+// do, too, but nf_tables allows no more than 16 chains in a row.)
 func (b *builder) openings(c *Chain, h hook, all []*rules.Rule) {
-	open := b.possible(all, h)
-	open, plain := b.gather(open, h)
+	open, plain := b.gather(b.possible(all, h), h)
 	slices.SortStableFunc(open, func(x, y opening) int { return x.rank() - y.rank() })
 	for _, m := range plain {
 		c.add(m, h.setComment(), accept)
 	}
-	deny := b.refusal(h)
+	deny := Rule{Comment: h.comment, Verdict: b.refusal(h)}
 	later := followers(open)
 	for i, o := range open {
-		rest := Rule{Comment: h.comment, Verdict: deny}
-		next := c
-		if !o.final() && later.overlaps(i) {
-			next = b.chain(chainOf(o.rule) + "/else")
-			rest = Rule{Comment: o.rule.ID(), Verdict: goTo(next)}
-		}
-		hit := b.hit(o, rest)
-		b.spread(c, o.dims, spreading{name: chainOf(o.rule), id: o.rule.ID(), hit: hit, miss: &rest})
-		if next != c {
-			c.Rules = append(c.Rules, rest)
-			c = next
-		}
+		nest := o.long() && !later.overlaps(i)
+		s := spreading{name: chainOf(o.rule), id: o.rule.ID(), miss: &deny, nest: nest}
+		s.last, s.hit = b.hit(o, nest, deny)
+		b.spread(c, o.dims, s)
 	}
-	c.add(Match{}, h.comment, deny)
+	c.Rules = append(c.Rules, deny)
 }
 
 // setComment is the comment of the rule that looks up the plain rules' set.
@@ -121,41 +113,45 @@ func (o opening) rank() int {
 	switch {
 	case o.limited():
 		return 2
-	case o.final():
-		return 0
+	case o.long():
+		return 1
 	}
-	return 1
+	return 0
 }
 
-// hit is the verdict on a packet that fits: accept, or the chain of what it
-// still has to pass.
-func (b *builder) hit(o opening, rest Rule) Verdict {
-	r := o.rule
-	if r.Limit.Count == 0 && !r.Log {
-		return accept
-	}
-	name := "/log"
-	if r.Limit.Count > 0 {
-		name = "/limit"
-	}
-	if !o.nested() {
-		name = "" // the service has no other chain
-	}
-	c := b.chain(chainOf(r) + name)
-	if r.Limit.Count > 0 {
-		c.add(b.spent(r), rest.Comment, rest.Verdict)
-	}
+// hit is what becomes of a packet that fits: the last condition, its source's
+// limit, and the verdict. In nested chains the limit has one of its own, which
+// spares its long text in the others.
+func (b *builder) hit(o opening, nest bool, deny Rule) (Match, Verdict) {
+	r, v := o.rule, accept
 	if r.Log {
+		name := chainOf(r)
+		if nest {
+			name += "/log"
+		}
+		c := b.chain(name)
 		c.add(logLimit, r.ID(), logTo(r.ID()))
+		c.add(Match{}, r.ID(), accept)
+		v = goTo(c)
 	}
-	c.add(Match{}, r.ID(), accept)
-	return goTo(c)
+	switch {
+	case !o.limited():
+		return Match{}, v
+	case !nest:
+		return b.unspent(r), v
+	}
+	c := b.chain(chainOf(r) + "/limit")
+	c.add(b.unspent(r), r.ID(), v)
+	c.Rules = append(c.Rules, deny)
+	return Match{}, goTo(c)
 }
 
 // spreading is how the packets of an opening are led to their verdict.
 type spreading struct {
 	name string // of the chain, should it need one
 	id   string
+	nest bool  // it may have chains
+	last Match // the condition that must be asked after all others
 	hit  Verdict
 	miss *Rule // ends the chains; nil: they are entered by a jump, and return
 }
@@ -171,21 +167,21 @@ func (b *builder) spread(c *Chain, dims []dimension, s spreading) {
 
 func (b *builder) spreadIn(c *Chain, dims []dimension, s spreading, room int) {
 	i := largest(dims)
-	if size(dims) <= room || i < 0 {
+	if !s.nest || size(dims) <= room || i < 0 {
 		for _, m := range product(waysOf(dims)...) {
-			c.add(m, s.id, s.hit)
+			c.add(m.and(s.last), s.id, s.hit)
 		}
 		return
 	}
 	own := b.chain(s.name)
 	outer, others := s, slices.Delete(slices.Clone(dims), i, i+1)
-	outer.hit = Verdict{Target: own.Name, Goto: s.miss != nil}
+	outer.hit, outer.last = Verdict{Target: own.Name, Goto: s.miss != nil}, Match{}
 	if j := largest(others); j >= 0 {
 		outer.name += "/" + others[j].name
 	}
 	b.spreadIn(c, others, outer, entryRules)
 	for _, m := range dims[i].ways {
-		own.add(m, s.id, s.hit)
+		own.add(m.and(s.last), s.id, s.hit)
 	}
 	if s.miss != nil {
 		own.Rules = append(own.Rules, *s.miss)
@@ -225,14 +221,14 @@ const (
 	sourceBits6      = 64 // the IPv6 network that counts as one source
 )
 
-// spent matches new connections of a source that has used up its limit.
-func (b *builder) spent(r *rules.Rule) Match {
+// unspent matches new connections of a source that has not used up its limit.
+func (b *builder) unspent(r *rules.Rule) Match {
 	seconds := int64(r.Limit.Per / time.Second)
 	b.checkRate(r, seconds)
 	rate := strconv.FormatUint(uint64(r.Limit.Count), 10) + "/" + unitText(r.Limit.Per)
 	content := r.ID() + " " + rate
 	words := []string{
-		"-m hashlimit --hashlimit-above", rate,
+		"-m hashlimit --hashlimit-upto", rate,
 		"--hashlimit-burst", strconv.FormatUint(uint64(r.Limit.Count), 10), "--hashlimit-mode srcip",
 	}
 	if b.is6 {

@@ -256,7 +256,7 @@ func (b *builder) blocks(c *Chain, h hook, blocks []*rules.Rule) {
 		c = shared
 	}
 	for _, o := range open {
-		b.spread(c, o.dims, spreading{name: chainOf(o.rule), id: o.rule.ID(), hit: drop})
+		b.spread(c, o.dims, spreading{name: chainOf(o.rule), id: o.rule.ID(), nest: true, hit: drop})
 	}
 }
 

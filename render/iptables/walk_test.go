@@ -116,7 +116,7 @@ func (w *walker) ext(words []string, p packet.Packet) bool {
 	case "limit":
 		return true
 	case "hashlimit":
-		return words[2] != "--hashlimit-above"
+		return words[2] == "--hashlimit-upto"
 	}
 	panic("no such match: " + strings.Join(words, " "))
 }
