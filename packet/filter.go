@@ -1,0 +1,169 @@
+package packet
+
+// Filter is a packet filter in one common form, whatever language it was written
+// in: the chains that a packet meets at one hook. Readers make it. It has two
+// meanings that are tested against each other: a Space turns it into a decision
+// diagram, [Filter.Decide] follows one packet through it.
+type Filter struct {
+	Hook   Hook
+	Base   []*Chain          // in the order in which packets meet them
+	Chains map[string]*Chain // those that rules jump to, by the name that rules use
+}
+
+// Chain is a list of rules, tried in order.
+type Chain struct {
+	Name   string
+	Policy Outcome // of a base chain that a packet reaches the end of: OutcomeAccept or OutcomeDrop
+	Rules  []Step
+}
+
+// Step is one rule: if the condition holds, the writes are done, then the
+// outcome.
+type Step struct {
+	Cond    Cond // nil: always
+	Writes  []Write
+	Outcome Outcome
+	Chain   string // of OutcomeJump and OutcomeGoto
+	Place   Place
+}
+
+// Place says which rule of which source a Step stands for.
+type Place struct {
+	Source string // "nftables", "iptables", "policy", a file's name
+	Table  string
+	Chain  string
+	Handle uint64 // of a kernel rule; 0 if there is none
+	Text   string // the rule as its language writes it
+	Name   string // the comment, or the section of the policy
+}
+
+// Outcome is what a rule does with a packet.
+type Outcome uint8
+
+// The outcomes. The first three end the packet's way through a base chain.
+const (
+	OutcomeDrop Outcome = iota
+	OutcomeAccept
+	OutcomeReject
+	OutcomeUnknown // something else decides: a queue, a proxy
+	OutcomeContinue
+	OutcomeReturn
+	OutcomeJump
+	OutcomeGoto
+)
+
+var outcomeNames = [...]string{"drop", "accept", "reject", "unknown", "continue", "return", "jump", "goto"}
+
+// String returns nft's word for the outcome.
+func (o Outcome) String() string { return nameOf(outcomeNames[:], uint8(o)) }
+
+// final reports whether the outcome ends the base chain.
+func (o Outcome) final() bool { return o <= OutcomeUnknown }
+
+// Write gives a field, or the bits of it under a mask, a constant value.
+type Write struct {
+	Field Field
+	Mask  Value // the bits that are written
+	Value Value
+}
+
+// Cond is a condition on a packet: one of the types below.
+type Cond interface{ cond() }
+
+type (
+	// All holds if each of its conditions does; the empty one always.
+	All []Cond
+	// Any holds if one of its conditions does; the empty one never.
+	Any []Cond
+	// Not holds if its condition does not.
+	Not struct{ Cond Cond }
+	// In holds if the field's value is in the set.
+	In struct {
+		Field Field
+		Set   Ranges
+	}
+	// Bits holds if the field's bits under the mask have the value.
+	Bits struct {
+		Field       Field
+		Mask, Value Value
+	}
+	// Iface holds if the name of the interface fits: the same name, a prefix of
+	// it before a final "*", or no interface for "".
+	Iface struct {
+		Out     bool
+		Pattern string
+	}
+	// Tuples holds if the values of the fields are in one of the entries, each
+	// of which has a range for every field.
+	Tuples struct {
+		Fields  []Field
+		Entries [][]Range
+	}
+	// Unknown holds or does not, for reasons that cannot be seen: the same key
+	// is the same unknown wherever it stands.
+	Unknown struct {
+		Key string
+		// Unsupported says that the condition was not understood, rather than
+		// being one that no packet decides, like a rate.
+		Unsupported bool
+	}
+)
+
+func (All) cond()     {}
+func (Any) cond()     {}
+func (Not) cond()     {}
+func (In) cond()      {}
+func (Bits) cond()    {}
+func (Iface) cond()   {}
+func (*Tuples) cond() {}
+func (Unknown) cond() {}
+
+// Never is the condition that no packet fulfils.
+var Never Cond = Any{}
+
+// walk calls f for every condition inside c, c included.
+func walk(c Cond, f func(Cond)) {
+	if c == nil {
+		return
+	}
+	f(c)
+	switch c := c.(type) {
+	case All:
+		for _, x := range c {
+			walk(x, f)
+		}
+	case Any:
+		for _, x := range c {
+			walk(x, f)
+		}
+	case Not:
+		walk(c.Cond, f)
+	}
+}
+
+// conditions calls f for every condition of the filter.
+func (fl *Filter) conditions(f func(Cond)) {
+	each := func(c *Chain) {
+		for _, s := range c.Rules {
+			walk(s.Cond, f)
+		}
+	}
+	for _, c := range fl.Base {
+		each(c)
+	}
+	for _, c := range fl.Chains {
+		each(c)
+	}
+}
+
+// Unknowns returns the unknowns that the filter names, each once, with whether
+// they are unsupported.
+func (fl *Filter) Unknowns() map[string]bool {
+	out := map[string]bool{}
+	fl.conditions(func(c Cond) {
+		if u, ok := c.(Unknown); ok {
+			out[u.Key] = out[u.Key] || u.Unsupported
+		}
+	})
+	return out
+}

@@ -1,0 +1,56 @@
+package packet
+
+// Frame returns the packets that can stand at a hook: those with the interfaces
+// that it has, one of the connection states, a protocol's fields only where the
+// protocol has them and, where the host's addresses are known, destinations that
+// the routing sends there.
+func (s *Space) Frame(h Hook) Cond {
+	in, out := Cond(Iface{Pattern: ""}), Cond(Iface{Out: true, Pattern: ""})
+	switch h {
+	case Input:
+		in = Not{in}
+	case Output:
+		out = Not{out}
+	case Forward:
+		in, out = Not{in}, Not{out}
+	}
+	f := All{in, out, s.named(FieldIn), s.named(FieldOut),
+		In{FieldState, Ranges{{Number(0), Number(uint64(Untracked))}}}, fieldsOfProtocol()}
+	if h == Input && s.host.Known {
+		f = append(f, In{FieldDstType, Ranges{{Number(uint64(AddrLocal)), Number(uint64(AddrMulticast))}}})
+	}
+	return f
+}
+
+// named returns the packets whose interface is one of the classes.
+func (s *Space) named(f Field) Cond {
+	return In{f, Ranges{{Number(0), Number(uint64(len(s.classes) - 1))}}}
+}
+
+// fieldsOfProtocol holds the fields that a packet's protocol lacks at zero, so
+// that they make no two packets of one.
+func fieldsOfProtocol() Cond {
+	zero := func(f Field) Cond { return In{f, Ranges{Single(Value{})}} }
+	var ports []Range
+	for _, p := range []Proto{TCP, UDP, DCCP, SCTP, UDPLite} {
+		ports = append(ports, Single(Number(uint64(p))))
+	}
+	proto := func(rs ...Range) Cond { return In{FieldProto, NewRanges(rs...)} }
+	return All{
+		Any{proto(ports...), All{zero(FieldDstPort), zero(FieldSrcPort)}},
+		Any{proto(Single(Number(uint64(TCP)))), zero(FieldFlags)},
+		Any{proto(Single(Number(uint64(ICMP))), Single(Number(uint64(ICMPv6)))), All{zero(FieldType), zero(FieldCode)}},
+		Any{In{FieldFragment, Ranges{Single(Value{})}}, All{zero(FieldDstPort), zero(FieldSrcPort), zero(FieldFlags), zero(FieldType), zero(FieldCode)}},
+	}
+}
+
+// FirstPackets is the condition of a packet that may begin a flow: state new,
+// for TCP SYN without ACK, RST and FIN, and no fragment.
+func FirstPackets() Cond {
+	syn := Bits{FieldFlags, Number(uint64(SYN | ACK | RST | FIN)), Number(uint64(SYN))}
+	return All{
+		In{FieldState, Ranges{Single(Number(uint64(New)))}},
+		Any{Not{In{FieldProto, Ranges{Single(Number(uint64(TCP)))}}}, syn},
+		In{FieldFragment, Ranges{Single(Value{})}},
+	}
+}

@@ -1,0 +1,462 @@
+package packet
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Space holds the decision diagrams of one question, all of packets of one
+// family. Filters that are to be compared belong into the same Space; all that
+// it holds is freed with it.
+//
+// A question that needs more nodes than the budget makes its methods return
+// ErrBudget; the Space is of no use then.
+type Space struct {
+	is6      bool
+	store    *store
+	host     HostAddrs
+	classes  []string        // interface classes; see class
+	unknowns map[string]uint // level offset behind the fields, by key
+	keys     []string        // of unknowns, by offset
+	flags    map[string]bool // unsupported unknowns
+	conds    map[*Tuples]Node
+}
+
+// HostAddrs are the addresses that the kernel's routing calls the host's own.
+// Where Known is false, tests for them are left open.
+type HostAddrs struct {
+	Known            bool
+	Local, Broadcast Ranges // of the Space's family
+}
+
+// DefaultBudget is enough for a hundred thousand rules and takes at most about
+// two gigabytes.
+const DefaultBudget = 40_000_000
+
+// NewSpace returns a Space for the filters. Interfaces and unknowns that they
+// name are its own from the start, so that their order is no accident of use.
+func NewSpace(is6 bool, host HostAddrs, budget int, filters ...*Filter) *Space {
+	s := &Space{is6: is6, store: newStore(budget), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}}
+	patterns := map[string]bool{"lo": true}
+	keys := map[string]bool{}
+	for _, f := range filters {
+		f.conditions(func(c Cond) {
+			switch c := c.(type) {
+			case Iface:
+				patterns[c.Pattern] = true
+			case Unknown:
+				keys[c.Key] = keys[c.Key] || c.Unsupported
+			}
+		})
+	}
+	s.classify(patterns)
+	for _, k := range sortedNames(keys) {
+		s.unknowns[k] = uint(len(s.keys))
+		s.keys = append(s.keys, k)
+		s.flags[k] = keys[k]
+	}
+	return s
+}
+
+func sortedNames(m map[string]bool) []string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// classify makes the classes of interface names that the patterns tell apart.
+// Class 0 is no interface, class 1 all names that no pattern fits; then comes
+// each name, and each prefix with its "*", which stands for the names that fit
+// it but no name and no longer prefix.
+func (s *Space) classify(patterns map[string]bool) {
+	s.classes = []string{"", "*"}
+	for _, p := range sortedNames(patterns) {
+		if p != "" && p != "*" {
+			s.classes = append(s.classes, p)
+		}
+	}
+}
+
+// fits reports whether the names of a class fit a pattern. Classes are made so
+// that either all or none do.
+func fits(pattern, class string) bool {
+	prefix, wild := strings.CutSuffix(pattern, "*")
+	if !wild {
+		return pattern == class
+	}
+	return strings.HasPrefix(strings.TrimSuffix(class, "*"), prefix)
+}
+
+// guard turns a spent budget into an error.
+func (s *Space) guard(err *error) {
+	if r := recover(); r != nil {
+		if r != any(ErrBudget) {
+			panic(r)
+		}
+		*err = ErrBudget
+	}
+}
+
+// Nodes returns how many nodes the Space holds.
+func (s *Space) Nodes() int { return len(s.store.nodes) }
+
+// The outcomes are the constants of a filter's diagram; this one stands for a
+// chain that did not decide.
+const leafFall Node = 8
+
+// Build returns the filter's diagram: its values are the outcomes Drop, Accept,
+// Reject and Unknown.
+func (s *Space) Build(f *Filter) (n Node, err error) {
+	defer s.guard(&err)
+	b := &build{s: s, f: f, done: map[string]Node{}, busy: map[string]bool{}, writes: map[string]bool{}}
+	n = Node(OutcomeAccept)
+	for _, c := range slices.Backward(f.Base) {
+		n = b.base(c, n)
+	}
+	return n, nil
+}
+
+// Set returns the diagram of a condition: the set of packets for which it holds.
+func (s *Space) Set(c Cond) (n Node, err error) {
+	defer s.guard(&err)
+	return s.cond(c), nil
+}
+
+// build is the work on one filter.
+type build struct {
+	s      *Space
+	f      *Filter
+	done   map[string]Node // chains without writes, falling through to leafFall
+	busy   map[string]bool // chains being built: what jumps back to them loops
+	writes map[string]bool // whether a chain, or one that it calls, writes
+}
+
+// base puts a base chain before what follows when it accepts.
+func (b *build) base(c *Chain, next Node) Node {
+	end := Node(c.Policy)
+	if c.Policy == OutcomeAccept {
+		end = next
+	}
+	if b.hasWrites(c, 0) {
+		return b.rules(c, end, next, 0)
+	}
+	// Without writes the chain's own diagram is made first: it is small and does
+	// not depend on what follows.
+	d := b.rules(c, leafFall, Node(OutcomeAccept), 0)
+	d = b.s.store.bind(d, Node(OutcomeAccept), leafNext)
+	d = b.s.store.bind(d, leafFall, end)
+	return b.s.store.bind(d, leafNext, next)
+}
+
+// leafNext stands for the base chains that follow.
+const leafNext Node = 9
+
+// rules builds a chain from its last rule to its first. A packet that no rule
+// decides goes to fall, one that is accepted to accept.
+func (b *build) rules(c *Chain, fall, accept Node, depth int) Node {
+	if depth > maxDepth {
+		return Node(OutcomeUnknown)
+	}
+	rest := fall
+	for i := len(c.Rules) - 1; i >= 0; i-- {
+		first := b.run(c.Rules, i)
+		if first < i {
+			rest = b.s.store.ite(b.either(c.Rules[first:i+1]), b.target(c.Rules[i], fall, accept), rest)
+			i = first
+			continue
+		}
+		rest = b.step(c.Rules[i], rest, fall, accept, depth)
+	}
+	return rest
+}
+
+// run returns where the run of rules that ends with rule i begins: neighbours
+// with one final outcome, of which only the union of conditions counts.
+func (b *build) run(rules []Step, i int) int {
+	if !rules[i].Outcome.final() || len(rules[i].Writes) > 0 {
+		return i
+	}
+	for i > 0 && rules[i-1].Outcome == rules[i].Outcome && len(rules[i-1].Writes) == 0 {
+		i--
+	}
+	return i
+}
+
+func (b *build) either(rules []Step) Node {
+	sets := make([]Node, len(rules))
+	for i, r := range rules {
+		sets[i] = b.s.cond(r.Cond)
+	}
+	return b.s.union(sets)
+}
+
+// union joins sets pairwise, which keeps the intermediate ones small.
+func (s *Space) union(sets []Node) Node {
+	if len(sets) == 0 {
+		return False
+	}
+	for len(sets) > 1 {
+		half := sets[:0]
+		for i := 0; i < len(sets); i += 2 {
+			if i+1 == len(sets) {
+				half = append(half, sets[i])
+				break
+			}
+			half = append(half, s.store.or(sets[i], sets[i+1]))
+		}
+		sets = half
+	}
+	return sets[0]
+}
+
+func (b *build) target(r Step, fall, accept Node) Node {
+	switch r.Outcome {
+	case OutcomeAccept:
+		return accept
+	case OutcomeReturn:
+		return fall
+	}
+	return Node(r.Outcome)
+}
+
+func (b *build) step(r Step, rest, fall, accept Node, depth int) Node {
+	then := rest
+	switch r.Outcome {
+	case OutcomeContinue:
+	case OutcomeJump:
+		then = b.call(r.Chain, rest, accept, depth)
+	case OutcomeGoto:
+		then = b.call(r.Chain, fall, accept, depth)
+	default:
+		then = b.target(r, fall, accept)
+	}
+	for _, w := range slices.Backward(r.Writes) {
+		then = b.s.write(then, w)
+	}
+	return b.s.store.ite(b.s.cond(r.Cond), then, rest)
+}
+
+// call returns what a chain does before fall. One that writes nothing is built
+// once, one that writes anew for each place that it returns to.
+func (b *build) call(name string, fall, accept Node, depth int) Node {
+	c := b.f.Chains[name]
+	if c == nil || b.busy[name] {
+		return Node(OutcomeUnknown)
+	}
+	b.busy[name] = true
+	defer delete(b.busy, name)
+	if b.hasWrites(c, 0) {
+		return b.rules(c, fall, accept, depth+1)
+	}
+	d, ok := b.done[name]
+	if !ok {
+		d = b.rules(c, leafFall, Node(OutcomeAccept), depth+1)
+		b.done[name] = d
+	}
+	if accept != Node(OutcomeAccept) {
+		d = b.s.store.bind(d, Node(OutcomeAccept), leafNext)
+		d = b.s.store.bind(d, leafFall, fall)
+		return b.s.store.bind(d, leafNext, accept)
+	}
+	return b.s.store.bind(d, leafFall, fall)
+}
+
+func (b *build) hasWrites(c *Chain, depth int) bool {
+	if c == nil || depth > maxDepth {
+		return false
+	}
+	if w, ok := b.writes[c.Name]; ok {
+		return w
+	}
+	b.writes[c.Name] = false // a loop adds nothing
+	w := slices.ContainsFunc(c.Rules, func(r Step) bool {
+		return len(r.Writes) > 0 || (r.Outcome == OutcomeJump || r.Outcome == OutcomeGoto) && b.hasWrites(b.f.Chains[r.Chain], depth+1)
+	})
+	b.writes[c.Name] = w
+	return w
+}
+
+// write returns the diagram of what comes after a field was given a value.
+func (s *Space) write(n Node, w Write) Node {
+	width := w.Field.width(s.is6)
+	return s.store.assign(n, func(level uint32) (bit, known bool) {
+		f, i, ok := fieldAt(level)
+		if !ok || f != w.Field || i >= width || !w.Mask.bit(i) {
+			return false, false
+		}
+		return w.Value.bit(i), true
+	})
+}
+
+// cond returns the set of packets for which a condition holds.
+func (s *Space) cond(c Cond) Node {
+	switch c := c.(type) {
+	case nil:
+		return True
+	case All:
+		n := True
+		for _, x := range slices.Backward(c) {
+			n = s.store.and(s.cond(x), n)
+		}
+		return n
+	case Any:
+		sets := make([]Node, len(c))
+		for i, x := range c {
+			sets[i] = s.cond(x)
+		}
+		return s.union(sets)
+	case Not:
+		return s.store.not(s.cond(c.Cond))
+	case In:
+		return s.in(c)
+	case Bits:
+		return s.bits(c)
+	case Iface:
+		return s.iface(c)
+	case *Tuples:
+		return s.tuples(c)
+	case Unknown:
+		return s.unknown(c.Key)
+	}
+	panic(fmt.Sprintf("packet: condition %T", c))
+}
+
+// in returns the packets whose field is in the set. The kind of an address is a
+// set of addresses where the host's are known.
+func (s *Space) in(c In) Node {
+	switch {
+	case c.Field == FieldDstType && s.host.Known:
+		return s.kinds(FieldDst, c.Set)
+	case c.Field == FieldSrcType && s.host.Known:
+		return s.kinds(FieldSrc, c.Set)
+	}
+	return s.ranges(c.Field, c.Set)
+}
+
+func (s *Space) kinds(f Field, kinds Ranges) Node {
+	n, listed := False, False
+	for _, k := range []struct {
+		kind AddrType
+		set  Ranges
+	}{{AddrLocal, s.host.Local}, {AddrBroadcast, s.host.Broadcast}, {AddrMulticast, Multicast(s.is6)}} {
+		set := s.store.less(s.ranges(f, k.set), listed)
+		listed = s.store.or(listed, set)
+		if kinds.Contains(Number(uint64(k.kind))) {
+			n = s.store.or(n, set)
+		}
+	}
+	if kinds.Contains(Number(uint64(AddrOther))) {
+		n = s.store.or(n, s.store.not(listed))
+	}
+	return n
+}
+
+// Multicast returns the multicast addresses of a family (RFC 5771, RFC 4291).
+func Multicast(is6 bool) Ranges {
+	if is6 {
+		return Ranges{{Value{Hi: 0xff << 56}, ones(128)}}
+	}
+	return Ranges{{Number(0xe0000000), Number(0xefffffff)}}
+}
+
+// ranges builds a set of values from the top bit down, without joining ranges
+// one by one.
+func (s *Space) ranges(f Field, set Ranges) Node {
+	width := f.width(s.is6)
+	// Values that the field cannot have are in no packet.
+	n := len(set)
+	for n > 0 && set[n-1].Lo.Compare(ones(width)) > 0 {
+		n--
+	}
+	return s.block(f, set[:n], width, Value{})
+}
+
+// block returns the part of the set that lies in the block of 2^n values from
+// base on.
+func (s *Space) block(f Field, set Ranges, n uint, base Value) Node {
+	switch {
+	case len(set) == 0:
+		return False
+	case set[0].Lo.Compare(base) <= 0 && set[0].Hi.Compare(base.plus(ones(n))) >= 0:
+		return True
+	}
+	mid := base.plus(Number(1).shift(n - 1))
+	// The first range that reaches into the upper half, and the first beyond the
+	// lower.
+	upper, _ := slices.BinarySearchFunc(set, mid, func(r Range, v Value) int { return r.Hi.Compare(v) })
+	lower := upper
+	if upper < len(set) && set[upper].Lo.Compare(mid) < 0 {
+		lower++
+	}
+	return s.store.node(levelOf(f, n-1), s.block(f, set[:lower], n-1, base), s.block(f, set[upper:], n-1, mid))
+}
+
+// bits fixes the bits under a mask.
+func (s *Space) bits(c Bits) Node {
+	if c.Value.And(c.Mask) != c.Value {
+		return False
+	}
+	n := True
+	for i := range c.Field.width(s.is6) {
+		if !c.Mask.bit(i) {
+			continue
+		}
+		if c.Value.bit(i) {
+			n = s.store.node(levelOf(c.Field, i), False, n)
+		} else {
+			n = s.store.node(levelOf(c.Field, i), n, False)
+		}
+	}
+	return n
+}
+
+func (s *Space) iface(c Iface) Node {
+	f := FieldIn
+	if c.Out {
+		f = FieldOut
+	}
+	var set []Range
+	for i, class := range s.classes {
+		if fits(c.Pattern, class) {
+			set = append(set, Single(Number(uint64(i))))
+		}
+	}
+	return s.ranges(f, NewRanges(set...))
+}
+
+// tuples builds a union of products: entries with one first range share it.
+func (s *Space) tuples(t *Tuples) Node {
+	if n, ok := s.conds[t]; ok {
+		return n
+	}
+	order := make([]int, len(t.Fields))
+	for i := range order {
+		order[i] = i
+	}
+	// The order of the diagram, so that each product is a chain of nodes.
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(t.Fields[a], t.Fields[b]) })
+	sets := make([]Node, len(t.Entries))
+	for i, e := range t.Entries {
+		n := True
+		for _, k := range slices.Backward(order) {
+			n = s.store.and(s.ranges(t.Fields[k], Ranges{e[k]}), n)
+		}
+		sets[i] = n
+	}
+	n := s.union(sets)
+	s.conds[t] = n
+	return n
+}
+
+func (s *Space) unknown(key string) Node {
+	i, ok := s.unknowns[key]
+	if !ok {
+		panic("packet: unknown " + key + " was not announced to the Space")
+	}
+	return s.store.node(firstLevel[fieldCount]+uint32(i), False, True)
+}
