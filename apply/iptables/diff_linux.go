@@ -108,40 +108,50 @@ func (e *edit) say(format string, args ...any) {
 }
 
 // diff finds the way from one state to another: chains first, so that rules can
-// name them, the jumps when all is there, and what is left over last.
+// name them, then all that goes, then all that comes, the jumps when all is
+// there, and what is left over last. What goes goes first, because nf_tables
+// looks for loops and deep nesting after every rule: so each state on the way is
+// a part of the old one or of the new one, never of both.
 func diff(command string, from, to *state, protocols read.Protocols) *edit {
 	e := &edit{command: command}
 	old := map[string]*chain{}
 	for _, c := range from.chains {
 		old[c.name] = c
 	}
-	for _, c := range to.chains {
-		if old[c.name] == nil {
-			e.send(":%s - [0:0]", c.name)
-			e.say("-N %s", c.name)
-		}
-	}
+	var rewrites []*rewrite
 	for _, c := range to.chains {
 		was := old[c.name]
 		if was == nil {
+			e.send(":%s - [0:0]", c.name)
+			e.say("-N %s", c.name)
 			was = &chain{name: c.name}
 		}
-		e.chain(was, c, protocols)
+		rewrites = append(rewrites, newRewrite(was, c, protocols))
 		delete(old, c.name)
+	}
+	for _, r := range rewrites {
+		e.remove(r, protocols)
+	}
+	e.flush(from, old)
+	for _, r := range rewrites {
+		e.add(r, protocols)
 	}
 	e.jumps(from, to, protocols)
 	e.leftovers(from, old)
 	return e
 }
 
-// leftovers removes chains that are no longer wanted: emptied first, as they may
-// lead to each other.
-func (e *edit) leftovers(from *state, old map[string]*chain) {
+// flush empties the chains that are no longer wanted; they may lead to each other.
+func (e *edit) flush(from *state, old map[string]*chain) {
 	for _, c := range from.chains {
 		if old[c.name] != nil && len(c.rules) > 0 {
 			e.send("-F %s", c.name)
 		}
 	}
+}
+
+// leftovers removes the chains that are no longer wanted.
+func (e *edit) leftovers(from *state, old map[string]*chain) {
 	for _, c := range from.chains {
 		if old[c.name] != nil {
 			e.send("-X %s", c.name)
@@ -187,47 +197,66 @@ func (r *rule) keyed(protocols read.Protocols) string {
 	return r.key
 }
 
-// chain rewrites the rules that differ and leaves the others where they are.
-func (e *edit) chain(was, is *chain, protocols read.Protocols) {
-	pairs := match(was, is, protocols)
-	if len(pairs) == 0 && len(was.rules) > 1 {
-		e.send("-F %s", is.name)
-		e.sayAll("-D", was)
-		was = &chain{name: is.name}
+// rewrite is the way of one chain: rules that differ go and come, the others
+// stay where they are.
+type rewrite struct {
+	was, is *chain
+	stay    [][2]int         // the places, in was and is, of the rules that stay
+	gone    map[string]*rule // those that go, by key
+}
+
+func newRewrite(was, is *chain, protocols read.Protocols) *rewrite {
+	return &rewrite{was: was, is: is, stay: match(was, is, protocols), gone: map[string]*rule{}}
+}
+
+// remove sends what goes, from the end, so that numbers stay true.
+func (e *edit) remove(r *rewrite, protocols read.Protocols) {
+	if len(r.stay) == 0 && len(r.was.rules) > 1 {
+		e.send("-F %s", r.is.name)
+		e.sayAll("-D", r.was)
+		return
 	}
-	pairs = append(pairs, [2]int{len(was.rules), len(is.rules)})
-	gone := map[string]*rule{}
-	i, j := 0, 0
-	for _, p := range pairs {
-		for ; i < p[0]; i++ {
-			r := &was.rules[i]
-			e.send("-D %s %d", is.name, j+1)
-			e.say("-D %s %s", is.name, r.Text)
-			e.closing -= weight(r)
-			gone[r.keyed(protocols)] = r
+	stay := len(r.stay)
+	for i := len(r.was.rules) - 1; i >= 0; i-- {
+		if stay > 0 && r.stay[stay-1][0] == i {
+			stay--
+			continue
 		}
-		for ; j < p[1]; j++ {
-			e.insert(is, j, p[0] == len(was.rules), gone, protocols)
+		old := &r.was.rules[i]
+		e.send("-D %s %d", r.is.name, i+1)
+		e.say("-D %s %s", r.is.name, old.Text)
+		e.closing -= weight(old)
+		r.gone[old.keyed(protocols)] = old
+	}
+}
+
+// add sends what comes, from the beginning.
+func (e *edit) add(r *rewrite, protocols read.Protocols) {
+	stay := 0
+	for j := range r.is.rules {
+		if stay < len(r.stay) && r.stay[stay][1] == j {
+			stay++
+			continue
 		}
-		i, j = p[0]+1, p[1]+1
+		e.insert(r, j, stay == len(r.stay), protocols)
 	}
 }
 
 // insert sends the chain's j-th rule. One that only moved takes its counters
 // along.
-func (e *edit) insert(c *chain, j int, last bool, gone map[string]*rule, protocols read.Protocols) {
-	r := &c.rules[j]
+func (e *edit) insert(rw *rewrite, j int, last bool, protocols read.Protocols) {
+	r := &rw.is.rules[j]
 	counters := ""
-	if old := gone[r.keyed(protocols)]; old != nil && old.Packets > 0 {
+	if old := rw.gone[r.keyed(protocols)]; old != nil && old.Packets > 0 {
 		counters = fmt.Sprintf("[%d:%d] ", old.Packets, old.Bytes)
 		e.counters = true
 	}
 	if last {
-		e.send("%s-A %s %s", counters, c.name, r.Text)
+		e.send("%s-A %s %s", counters, rw.is.name, r.Text)
 	} else {
-		e.send("%s-I %s %d %s", counters, c.name, j+1, r.Text)
+		e.send("%s-I %s %d %s", counters, rw.is.name, j+1, r.Text)
 	}
-	e.say("-A %s %s", c.name, r.Text)
+	e.say("-A %s %s", rw.is.name, r.Text)
 	e.closing += weight(r)
 }
 
