@@ -78,8 +78,8 @@ func deliverableIn(p packet.Packet, h *rules.Host) bool {
 	if p.In == "lo" {
 		return h.Local(p.Src) && h.Local(p.Dst) && !p.Src.IsLinkLocalUnicast() && !p.Dst.IsLinkLocalUnicast()
 	}
-	return goodSource(p, h) && (p.Dst.IsMulticast() && goodMulticast(p.Dst) || h.Broadcast(p.Dst) ||
-		h.Local(p.Dst) && !p.Dst.IsLoopback() && (!p.Dst.Is6() || !p.Dst.IsLinkLocalUnicast() || on(h, p.In, p.Dst)))
+	return goodSource(p, h) && !p.Dst.IsLoopback() && (p.Dst.IsMulticast() && goodMulticast(p.Dst) || h.Broadcast(p.Dst) ||
+		h.Local(p.Dst) && (!p.Dst.Is6() || !p.Dst.IsLinkLocalUnicast() || on(h, p.In, p.Dst)))
 }
 
 func deliverableThrough(p packet.Packet, h *rules.Host) bool {
@@ -95,7 +95,7 @@ func deliverableOut(p packet.Packet, h *rules.Host) bool {
 	if p.Out == "lo" {
 		return h.Local(p.Dst) && !p.Dst.IsLinkLocalUnicast() && !p.Src.IsLinkLocalUnicast()
 	}
-	return !p.Src.IsLoopback() && (farAddr(p.Dst, h) || p.Dst.IsMulticast() && goodMulticast(p.Dst) || h.Broadcast(p.Dst))
+	return !p.Src.IsLoopback() && !p.Dst.IsLoopback() && (farAddr(p.Dst, h) || p.Dst.IsMulticast() && goodMulticast(p.Dst) || h.Broadcast(p.Dst))
 }
 
 // farAddr reports whether the address is another host's.

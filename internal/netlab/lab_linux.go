@@ -24,6 +24,7 @@ type Lab struct {
 	member4      int // sockets of the host that have joined multicast groups
 	member6      int
 	joined       map[membership]bool
+	tags         uint16 // the last tag that was given
 }
 
 // card is an interface of the host and the client's end of the cable.

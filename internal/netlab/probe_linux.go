@@ -12,6 +12,10 @@ import (
 // read; tags have 16 bits, and 0 is none.
 const batch = 30_000
 
+// stale is the number of old tags up to which the sets are not emptied: that
+// takes the kernel longer than to show them once more.
+const stale = 2_000
+
 // A probe that is not at its hook after resend is sent again: under load the
 // kernel's backlog, which all namespaces share, may drop it. After patience it is
 // lost for good.
@@ -81,12 +85,17 @@ func (l *Lab) probeAll(packets []packet.Packet, at []int, verdicts []packet.Verd
 }
 
 func (l *Lab) probeBatch(packets []packet.Packet, at []int, verdicts []packet.Verdict) error {
-	if err := l.sets.clear(); err != nil {
-		return fmt.Errorf("clear the sets: %w", err)
+	if l.tags > stale {
+		if err := l.sets.clear(); err != nil {
+			return fmt.Errorf("clear the sets: %w", err)
+		}
+		l.tags = 0
 	}
+	first := l.tags + 1
+	l.tags += uint16(len(at))
 	probes := make([]probe, len(at))
 	for n, i := range at {
-		probes[n] = probe{uint16(n + 1), packets[i]}
+		probes[n] = probe{first + uint16(n), packets[i]}
 	}
 	if err := l.bring(probes); err != nil {
 		return err
@@ -102,7 +111,7 @@ func (l *Lab) probeBatch(packets []packet.Packet, at []int, verdicts []packet.Ve
 		if packets[i].Hook == packet.Output {
 			through = left
 		}
-		verdicts[i] = verdict(uint16(n+1), through, refused)
+		verdicts[i] = verdict(probes[n].tag, through, refused)
 	}
 	return nil
 }
