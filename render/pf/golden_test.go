@@ -108,7 +108,25 @@ func expect(t *testing.T, file, text string) {
 	if err != nil {
 		t.Fatalf("%v; make it with -update", err)
 	}
-	if string(want) != text {
-		t.Errorf("%s differs; look at it after -update. Now:\n%s", file, text)
+	if line, differ := firstDifference(string(want), text); differ {
+		t.Errorf("%s differs; look at it after -update:\n%s", file, line)
 	}
+}
+
+// firstDifference shows the first line in which two texts differ.
+func firstDifference(want, got string) (string, bool) {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range max(len(w), len(g)) {
+		a, b := "(end)", "(end)"
+		if i < len(w) {
+			a = w[i]
+		}
+		if i < len(g) {
+			b = g[i]
+		}
+		if a != b {
+			return fmt.Sprintf("line %d\n want %s\n  got %s", i+1, a, b), true
+		}
+	}
+	return "", false
 }

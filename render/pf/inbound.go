@@ -71,31 +71,39 @@ func plain(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// blocks refuses what comes in and is blocked. A rule that names addresses which
-// may be others' must not touch routed packets where these are left alone: then
-// only tagged packets count, and the lines that tag come with it.
-func (b *builder) blocks() (lines, tagging []Line) {
-	tagged := false
+// blocks refuses what comes in and is blocked.
+func (b *builder) blocks() []Line {
+	var lines []Line
 	for _, r := range b.rs.Blocks {
 		if !b.live(r) {
 			continue
 		}
 		base := b.block(r)
-		if b.rs.Routed == rules.RoutedIgnore && b.self && !r.To.Any && !b.thisHostOnly(r.To) {
-			base.Tagged, tagged = inboundTag, true
+		if b.rs.Routed == rules.RoutedIgnore {
+			base = b.forHost(r, base) // routed packets must not notice
 		}
 		lines = append(lines, b.described(r, ruled(b.inbound(r, base)))...)
 	}
-	if tagged {
-		tagging = b.tagging()
+	return lines
+}
+
+// forHost narrows a rule for addresses that may be others' to packets for this
+// host. A rule has one destination, so a tag has to say it.
+func (b *builder) forHost(r *rules.Rule, base Rule) Rule {
+	if b.self && !r.To.Any && !b.thisHostOnly(r.To) {
+		base.Tagged, b.tagged = inboundTag, true
 	}
-	return lines, tagging
+	return base
 }
 
 // inboundTag marks packets for this host.
 const inboundTag = "FWCTL_INBOUND"
 
+// tagging is the line that gives the tag, if a rule asks for it.
 func (b *builder) tagging() []Line {
+	if !b.tagged {
+		return nil
+	}
 	r := Rule{Action: Match, Dir: In, To: Endpoint{Hosts: b.thisHost}, Tag: inboundTag}
 	if !b.match {
 		r.Action, r.State = Pass, NoState // what passes is decided below
@@ -126,7 +134,7 @@ func (b *builder) services() []Line {
 		if !b.live(r) {
 			continue
 		}
-		rs := b.inbound(r, b.pass(r))
+		rs := b.inbound(r, b.service(r))
 		rate, open := b.rate(r)
 		for i := range rs {
 			rs[i] = stateful(rs[i])
@@ -139,6 +147,16 @@ func (b *builder) services() []Line {
 		limited = append(limited, b.described(r, ruled(append(b.overLimit(r, rate), rs...)))...)
 	}
 	return append(lines, limited...)
+}
+
+// service is the base of a service's rules. Where the way out of a routed packet
+// is opened by a tag, no service may take the packet from the route that gives it.
+func (b *builder) service(r *rules.Rule) Rule {
+	base := b.pass(r)
+	if !b.receivedOn && b.rs.Routed == rules.RoutedDrop {
+		base = b.forHost(r, base)
+	}
+	return base
 }
 
 // inbound multiplies a policy rule out to rules for packets that come in.

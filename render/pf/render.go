@@ -43,6 +43,8 @@ type builder struct {
 	thisHost []Host // destinations of packets for this host; nil: whatever comes in
 	own      []Host // sources of packets of this host; nil: asked in another way
 
+	tagged bool // a rule asks for inboundTag
+
 	tables    []Table
 	byTable   map[string]int    // into tables, by key
 	remarks   map[string]string // on tables, by name
@@ -150,17 +152,17 @@ func (b *builder) scrubLines() []Line {
 // body is the filter rules, in the order in which they decide.
 func (b *builder) body() []Line {
 	b.whole()
-	blocks, tagging := b.blocks()
+	blocks, services := b.blocks(), b.services()
 	parts := []part{
 		{"Never filtered.", b.loopbackLines()},
-		{"Packets that are for this host, whatever address a block below names.", tagging},
+		{"Packets that are for this host, whatever address a rule below names.", b.tagging()},
 		{b.earlyTitle(), b.early()},
 		{"What the network needs to work, in and out.", b.baseline()},
 		{"Blocks. They win over every service, and spare what is established.", blocks},
 		{"Blocks of what this host sends.", b.outboundBlocks()},
 		{"The rules of others.", b.foreign(filterKeywords)},
 		{"Requests that are answered.", b.requests()},
-		{"Services.", b.services()},
+		{"Services.", services},
 		{"The rest of what is for this host.", b.beforeRoutes()},
 		{"Routes, where packets come in and where they go out.", b.routes()},
 		{"What this host may send.", b.outbounds()},
