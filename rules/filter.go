@@ -1,0 +1,306 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"go4.org/netipx"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+// Filter returns the policy as a packet filter at one hook and for one family:
+// the same meaning as Decide, for all packets at once. It is made from the
+// ruleset alone and shares nothing with the renderers, which are proved against
+// it.
+func (rs *Ruleset) Filter(hook packet.Hook, is6 bool) *packet.Filter {
+	f := filterer{rs: rs, hook: hook, is6: is6}
+	switch hook {
+	case packet.Output:
+		f.output()
+	case packet.Forward:
+		f.forward()
+	default:
+		f.input()
+	}
+	return &packet.Filter{Hook: hook, Base: []*packet.Chain{{Name: hook.String(), Policy: packet.OutcomeDrop, Rules: f.steps}}}
+}
+
+// filterer writes the steps of one hook.
+type filterer struct {
+	rs    *Ruleset
+	hook  packet.Hook
+	is6   bool
+	steps []packet.Step
+}
+
+func (f *filterer) add(o packet.Outcome, name string, conds ...packet.Cond) {
+	f.steps = append(f.steps, packet.Step{Cond: packet.All(conds), Outcome: o, Place: packet.Place{Source: "policy", Chain: f.hook.String(), Name: name}})
+}
+
+func (f *filterer) input() {
+	f.add(packet.OutcomeAccept, ReasonLoopback, packet.Iface{Pattern: "lo"})
+	f.baseline(InputBaseline)
+	f.add(packet.OutcomeAccept, ReasonEstablished, states(packet.Established, packet.Related))
+	f.add(packet.OutcomeDrop, ReasonInvalid, states(packet.Invalid))
+	f.blocks(f.rs.Blocks)
+	f.types("defaults.icmp", f.rs.ICMP.Types(f.is6))
+	f.open(f.rs.Services, "defaults.inbound", f.rs.Inbound)
+}
+
+func (f *filterer) output() {
+	f.add(packet.OutcomeAccept, ReasonLoopback, packet.Iface{Out: true, Pattern: "lo"})
+	f.baseline(OutputBaseline)
+	f.add(packet.OutcomeAccept, ReasonEstablished, states(packet.Established, packet.Related))
+	f.blocks(f.rs.OutboundBlocks)
+	if f.rs.ICMP != ICMPMinimal {
+		f.types("defaults.icmp", ICMPStandard.Types(f.is6))
+	}
+	f.open(f.rs.Outbounds, "defaults.outbound", f.rs.Outbound)
+}
+
+func (f *filterer) forward() {
+	if f.rs.Routed == RoutedIgnore {
+		f.add(packet.OutcomeAccept, ReasonIgnored)
+		return
+	}
+	f.add(packet.OutcomeAccept, ReasonEstablished, states(packet.Established, packet.Related))
+	f.blocks(f.rs.Blocks)
+	def := packet.Drop
+	if f.rs.Routed == RoutedAccept {
+		def = packet.Accept
+	}
+	f.open(f.rs.Routes, "defaults.routed", def)
+}
+
+func number(f packet.Field, ns ...uint64) packet.Cond {
+	rs := make([]packet.Range, len(ns))
+	for i, n := range ns {
+		rs[i] = packet.Single(packet.Number(n))
+	}
+	return packet.In{Field: f, Set: packet.NewRanges(rs...)}
+}
+
+func states(ss ...packet.State) packet.Cond {
+	ns := make([]uint64, len(ss))
+	for i, s := range ss {
+		ns[i] = uint64(s)
+	}
+	return number(packet.FieldState, ns...)
+}
+
+func protocol(p packet.Proto) packet.Cond { return number(packet.FieldProto, uint64(p)) }
+
+func (f *filterer) baseline(b Baseline) {
+	for _, a := range b {
+		if a.Is6 != f.is6 {
+			continue
+		}
+		conds := []packet.Cond{protocol(a.Proto)}
+		if len(a.Types) > 0 {
+			conds = append(conds, icmpTypes(a.Types))
+		}
+		if a.Src != 0 {
+			conds = append(conds, number(packet.FieldSrcPort, uint64(a.Src)), number(packet.FieldDstPort, uint64(a.Dst)))
+		}
+		if len(a.From) > 0 {
+			var set netipx.IPSetBuilder
+			for _, p := range a.From {
+				set.AddPrefix(p)
+			}
+			from, _ := set.IPSet() // made of valid prefixes
+			conds = append(conds, f.within(packet.FieldSrc, from))
+		}
+		f.add(packet.OutcomeAccept, a.Name, conds...)
+	}
+}
+
+func icmpTypes(types []uint8) packet.Cond {
+	ns := make([]uint64, len(types))
+	for i, t := range types {
+		ns[i] = uint64(t)
+	}
+	return number(packet.FieldType, ns...)
+}
+
+// types accepts types of the family's own ICMP.
+func (f *filterer) types(name string, types []uint8) {
+	p := packet.ICMP
+	if f.is6 {
+		p = packet.ICMPv6
+	}
+	if len(types) > 0 {
+		f.add(packet.OutcomeAccept, name, protocol(p), icmpTypes(types))
+	}
+}
+
+func (f *filterer) blocks(blocks []*Rule) {
+	for _, b := range blocks {
+		f.add(packet.OutcomeDrop, b.ID(), f.matches(b))
+	}
+}
+
+// open accepts what the rules accept, unlimited ones first, and refuses the rest
+// as the default says.
+func (f *filterer) open(rules []*Rule, name string, def packet.Verdict) {
+	for _, limited := range []bool{false, true} {
+		for _, r := range rules {
+			if (r.Limit.Count > 0) == limited {
+				f.add(packet.OutcomeAccept, r.ID(), f.matches(r), f.limit(r))
+			}
+		}
+	}
+	switch def {
+	case packet.Accept:
+		f.add(packet.OutcomeAccept, name)
+		return
+	case packet.Reject:
+		kinds := number(packet.FieldDstType, uint64(packet.AddrBroadcast), uint64(packet.AddrMulticast))
+		f.add(packet.OutcomeReject, name, number(packet.FieldProto, uint64(packet.TCP), uint64(packet.UDP)), packet.Not{Cond: kinds})
+	}
+	f.add(packet.OutcomeDrop, name)
+}
+
+// matches is the condition that Ruleset.Matches tests for one packet.
+func (f *filterer) matches(r *Rule) packet.Cond {
+	c := packet.All{}
+	if !r.Expires.IsZero() {
+		c = append(c, TimeBefore(r.Expires))
+	}
+	if len(r.In) > 0 {
+		c = append(c, ifaceCond(r.In, false))
+	}
+	if len(r.Transports) > 0 {
+		c = append(c, transportCond(r.Transports))
+	}
+	return append(c, f.addresses(r.From, false), f.addresses(r.To, true))
+}
+
+// TimeBefore is the unknown that stands for "before this instant", the same for
+// every language.
+func TimeBefore(t time.Time) packet.Cond {
+	return packet.Unknown{Key: "before " + t.UTC().Format(time.RFC3339)}
+}
+
+// Unspent is the unknown that stands for a limit that the packet's source has
+// not used up. Owner is the comment on the rule: the ID of the service.
+func Unspent(owner string, count uint64, per time.Duration, is6 bool) packet.Cond {
+	source := "address"
+	if is6 {
+		source = "/64"
+	}
+	return packet.Unknown{Key: fmt.Sprintf("%s: fewer than %d new connections in %s from one %s", owner, count, per, source)}
+}
+
+func (f *filterer) limit(r *Rule) packet.Cond {
+	if r.Limit.Count == 0 {
+		return packet.All{}
+	}
+	return Unspent(r.ID(), uint64(r.Limit.Count), r.Limit.Per, f.is6)
+}
+
+func ifaceCond(ps []string, out bool) packet.Cond {
+	c := make(packet.Any, len(ps))
+	for i, p := range ps {
+		c[i] = packet.Iface{Out: out, Pattern: p}
+	}
+	return c
+}
+
+func transportCond(ts []Transport) packet.Cond {
+	var c packet.Any
+	for _, t := range ts {
+		if t.Any {
+			return packet.All{}
+		}
+		all := packet.All{protocol(t.Proto)}
+		if len(t.Dst) > 0 {
+			all = append(all, portCond(packet.FieldDstPort, t.Dst))
+		}
+		if len(t.Src) > 0 {
+			all = append(all, portCond(packet.FieldSrcPort, t.Src))
+		}
+		c = append(c, all)
+	}
+	return c
+}
+
+func portCond(f packet.Field, ps packet.Ports) packet.Cond {
+	rs := make([]packet.Range, len(ps))
+	for i, p := range ps {
+		rs[i] = packet.Range{Lo: packet.Number(uint64(p.Lo)), Hi: packet.Number(uint64(p.Hi))}
+	}
+	return packet.In{Field: f, Set: packet.NewRanges(rs...)}
+}
+
+// addresses is the condition that Ruleset.contains tests for one address.
+func (f *filterer) addresses(as Addresses, dst bool) packet.Cond {
+	if as.Any {
+		return packet.All{}
+	}
+	field, kind := packet.FieldSrc, packet.FieldSrcType
+	if dst {
+		field, kind = packet.FieldDst, packet.FieldDstType
+	}
+	local := number(kind, uint64(packet.AddrLocal))
+	c := packet.Any{}
+	if as.Host {
+		c = append(c, local)
+	}
+	if as.Set != nil {
+		c = append(c, f.within(field, as.Set))
+	}
+	for _, g := range as.Groups {
+		if g.Host {
+			c = append(c, local)
+		}
+		for _, t := range g.Terms {
+			in := f.within(field, t.Set)
+			if len(t.In) > 0 {
+				in = packet.All{ifaceCond(t.In, dst), in}
+			}
+			c = append(c, in)
+		}
+	}
+	return c
+}
+
+// within is a set of addresses, as far as they are of the family.
+func (f *filterer) within(field packet.Field, set *netipx.IPSet) packet.Cond {
+	return packet.In{Field: field, Set: AddrRanges(set, f.is6)}
+}
+
+// AddrRanges returns the addresses of one family that the set holds.
+func AddrRanges(set *netipx.IPSet, is6 bool) packet.Ranges {
+	var out packet.Ranges
+	for _, r := range set.Ranges() { // sorted, and neither overlapping nor touching
+		if r.From().Is6() == is6 {
+			out = append(out, packet.Range{Lo: packet.AddrValue(r.From()), Hi: packet.AddrValue(r.To())})
+		}
+	}
+	return out
+}
+
+// HostAddrs returns the host's own and broadcast addresses for a Space, not
+// known without a host.
+func (h *Host) HostAddrs(is6 bool) packet.HostAddrs {
+	if h == nil {
+		return packet.HostAddrs{}
+	}
+	var local, broadcast []packet.Range
+	for _, i := range h.Interfaces {
+		for _, p := range i.Addrs {
+			if p.Addr().Is6() != is6 {
+				continue
+			}
+			local = append(local, packet.Single(packet.AddrValue(p.Addr())))
+			if !is6 && p.Bits() < 31 {
+				broadcast = append(broadcast, packet.Single(packet.AddrValue(lastAddr(p))))
+			}
+		}
+	}
+	if !is6 {
+		broadcast = append(broadcast, packet.Single(packet.Number(0xffffffff)))
+	}
+	return packet.HostAddrs{Known: true, Local: packet.NewRanges(local...), Broadcast: packet.NewRanges(broadcast...)}
+}
