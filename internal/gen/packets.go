@@ -13,12 +13,13 @@ import (
 )
 
 // Packets picks n packets for the ruleset, which must have been resolved with
-// its host's facts: most of them at the edges of what one rule names, or one
-// step off in one field, some around the baseline, some at random; at every hook
-// and on every interface of the host.
+// its host's facts: up to half of them are decided by its rules, a few by each;
+// the others are at the edges of what one rule names, or one step off in one
+// field, some around the baseline, some at random; at every hook and on every
+// interface of the host.
 func Packets(rs *rules.Ruleset, r *rand.Rand, n int) []packet.Packet {
 	pk := newPicker(rs, r)
-	out := make([]packet.Packet, 0, n)
+	out := pk.decided(n / 2)
 	for len(out) < n {
 		p := pk.try()
 		if Deliverable(p, rs.Host) {
@@ -26,6 +27,35 @@ func Packets(rs *rules.Ruleset, r *rand.Rand, n int) []packet.Packet {
 		}
 	}
 	return out
+}
+
+// decided returns at most n packets that are decided by rules, for each rule
+// some of every family and protocol.
+func (pk *picker) decided(n int) []packet.Packet {
+	type kind struct {
+		rule  *rules.Rule
+		is6   bool
+		proto packet.Proto
+	}
+	seen := map[kind]int{}
+	var out []packet.Packet
+	for h, list := range pk.rules {
+		for _, r := range list {
+			for range 40 {
+				p := pk.random(packet.Hook(h))
+				pk.nearRule(&p, r)
+				pk.headers(&p)
+				p.State = KernelState(p)
+				k := kind{r, p.Is6(), p.Proto}
+				if Deliverable(p, pk.rs.Host) && seen[k] < 2 && pk.rs.Decide(p, pk.rs.Host.Time).Rule == r {
+					seen[k]++
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	pk.r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out[:min(n, len(out))]
 }
 
 // picker has what a ruleset names.
