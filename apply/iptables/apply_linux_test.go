@@ -457,6 +457,31 @@ func TestGroupsBecomeSets(t *testing.T) {
 	})
 }
 
+func TestMillionAddresses(t *testing.T) {
+	namespace(t)
+	l := open(t, apply.Options{})
+	if !l.IPSet {
+		missing(t, "no ipset")
+	}
+	var b strings.Builder
+	for i := range 1_000_000 {
+		fmt.Fprintf(&b, "10.%d.%d.%d\n", i>>15&255, i>>7&255, i<<1&255)
+	}
+	p := l.host("[group.feed]\nfile = \"feed.txt\"\n[service.web]\nports = [\"80/tcp\"]\nfrom = [\"feed\"]\n", &rules.Host{}, map[string]string{"feed.txt": b.String()})
+	start := time.Now()
+	l.apply(p)
+	first := time.Since(start)
+	start = time.Now()
+	if changes := l.apply(p); len(changes) > 0 {
+		t.Errorf("the second apply changes %v", changes)
+	}
+	t.Logf("%d elements; first apply %v, second %v", len(p.Sets[0].Elements), first, time.Since(start))
+	l.run("", "ipset", "del", p.Sets[0].Name, "10.0.0.0")
+	if changes := l.apply(p); len(changes) != 1 {
+		t.Errorf("a member is missing: %v", changes)
+	}
+}
+
 func TestWithoutIPSet(t *testing.T) {
 	for _, v := range []apply.Variant{apply.NFT, apply.Legacy} {
 		t.Run(string(v), func(t *testing.T) {
@@ -544,6 +569,25 @@ func TestAnyPolicyAfterAnyOther(t *testing.T) {
 			if changes := l.apply(p); len(changes) > 0 {
 				t.Fatalf("policy %d: the second apply changes\n%s", seed, strings.Join(changes, "\n"))
 			}
+		}
+	})
+}
+
+// The kernel takes every limit that the rendering says it can keep, and
+// iptables-save spells it in a way that is recognised.
+func TestLimitsOfAllSizes(t *testing.T) {
+	each(t, func(t *testing.T, l *lab) {
+		var b strings.Builder
+		for i, limit := range []string{
+			"1/second", "7/second", "999/second", "10000/second", "1/minute", "7/minute", "300/minute", "70000/minute", "600000/minute",
+			"1/hour", "7/hour", "300/hour", "7777/hour", "1000000/hour", "1/day", "7/day", "300/day", "86400/day", "99999/day", "1000000/day",
+		} {
+			fmt.Fprintf(&b, "[service.s%d]\nports = [\"%d/tcp\"]\nfrom = [\"any\"]\nlimit = %q\n", i, i+1, limit)
+		}
+		p := l.policy(b.String())
+		l.apply(p)
+		if changes := l.apply(p); len(changes) > 0 {
+			t.Errorf("the second apply changes\n%s", strings.Join(changes, "\n"))
 		}
 	})
 }

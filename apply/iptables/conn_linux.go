@@ -96,7 +96,10 @@ func (c *Conn) installed(ctx context.Context) [][]family {
 		if restore == "" {
 			continue
 		}
-		v := c.variantOf(ctx, restore)
+		v := map[string]Variant{"-nft": NFT, "-legacy": Legacy}[infix]
+		if infix == "" {
+			v = c.variantOf(ctx, restore)
+		}
 		if slices.ContainsFunc(all, func(fs []family) bool { return fs[0].variant == v }) {
 			continue
 		}
