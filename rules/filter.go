@@ -1,9 +1,6 @@
 package rules
 
 import (
-	"fmt"
-	"time"
-
 	"go4.org/netipx"
 
 	"github.com/fwctl/fwctl/packet"
@@ -165,7 +162,7 @@ func (f *filterer) open(rules []*Rule, name string, def packet.Verdict) {
 func (f *filterer) matches(r *Rule) packet.Cond {
 	c := packet.All{}
 	if !r.Expires.IsZero() {
-		c = append(c, TimeBefore(r.Expires))
+		c = append(c, packet.TimeBefore(r.Expires))
 	}
 	if len(r.In) > 0 {
 		c = append(c, ifaceCond(r.In, false))
@@ -176,27 +173,11 @@ func (f *filterer) matches(r *Rule) packet.Cond {
 	return append(c, f.addresses(r.From, false), f.addresses(r.To, true))
 }
 
-// TimeBefore is the unknown that stands for "before this instant", the same for
-// every language.
-func TimeBefore(t time.Time) packet.Cond {
-	return packet.Unknown{Key: "before " + t.UTC().Format(time.RFC3339)}
-}
-
-// Unspent is the unknown that stands for a limit that the packet's source has
-// not used up. Owner is the comment on the rule: the ID of the service.
-func Unspent(owner string, count uint64, per time.Duration, is6 bool) packet.Cond {
-	source := "address"
-	if is6 {
-		source = "/64"
-	}
-	return packet.Unknown{Key: fmt.Sprintf("%s: fewer than %d new connections in %s from one %s", owner, count, per, source)}
-}
-
 func (f *filterer) limit(r *Rule) packet.Cond {
 	if r.Limit.Count == 0 {
 		return packet.All{}
 	}
-	return Unspent(r.ID(), uint64(r.Limit.Count), r.Limit.Per, f.is6)
+	return packet.Unspent(r.ID(), uint64(r.Limit.Count), r.Limit.Per, f.is6)
 }
 
 func ifaceCond(ps []string, out bool) packet.Cond {

@@ -105,9 +105,9 @@ func policySeeds(f *testing.F) [][]byte {
 	return append(seeds, []byte(everyStage))
 }
 
-// FuzzLoadLines does the same with lines of right and wrong policies in any
+// FuzzLines does the same with lines of right and wrong policies in any
 // order: two bytes choose a line. It gets deeper than bytes at random.
-func FuzzLoadLines(f *testing.F) {
+func FuzzLines(f *testing.F) {
 	var lines []string
 	seen := map[string]bool{}
 	for _, seed := range policySeeds(f) {

@@ -87,6 +87,9 @@ type document struct {
 // parser; another, complete one is the judge of what is TOML. It is the slower
 // of the two, so it works while the tree is read.
 func parseTOML(data []byte) document {
+	if bytes.HasPrefix(data, byteOrderMark) {
+		data = append([]byte("   "), data[len(byteOrderMark):]...) // every place stays what it is
+	}
 	b := &builder{data: data, root: &node{kind: tableKind, explicit: true}, index: map[*node]map[string]*node{}}
 	b.table = b.root
 	doc := document{root: b.root, judged: make(chan *fault, 1), offset: b.fault}
@@ -102,25 +105,74 @@ func parseTOML(data []byte) document {
 	return doc
 }
 
-// maxDepth is the depth of brackets from which the judge, which recurses without
-// bound, must wait for the builder, which does not.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// maxDepth is the depth of brackets, and the number of dots in a line, from which
+// the judge must wait for the builder, which has bounds: the judge recurses into
+// brackets, and takes a time that grows with the square of the parts of a key.
 const maxDepth = 1000
 
-// isDeep reports whether brackets are open deeper than any policy needs. Those
-// in strings and comments count, too: it is no more than a suspicion.
+// isDeep reports whether a file has more brackets open at once, or more dots in a
+// line, than a policy needs. Those in strings and comments count, too: it is no
+// more than a suspicion.
 func isDeep(data []byte) bool {
-	depth := 0
+	depth, dots := 0, 0
 	for _, c := range data {
 		switch c {
 		case '[', '{':
-			if depth++; depth > maxDepth {
-				return true
-			}
+			depth++
 		case ']', '}':
 			depth--
+		case '.':
+			dots++
+		case '\n':
+			dots = 0
+		}
+		if depth > maxDepth || dots > maxDepth {
+			return true
 		}
 	}
 	return false
+}
+
+// maxParts is the most parts of a dotted key. No section of a policy has more
+// than four.
+const maxParts = 16
+
+// longKey is the offset of a key with more than maxParts parts.
+type longKey int
+
+// Error says what is wrong with the key.
+func (longKey) Error() string { return "a key of more than 16 parts" }
+
+// checkParts looks for a long key in an expression, its values included.
+func checkParts(e *unstable.Node) error {
+	n := 0
+	for it := e.Key(); it.Next(); n++ {
+		if n == maxParts {
+			return longKey(it.Node().Raw.Offset)
+		}
+	}
+	if e.Kind != unstable.KeyValue {
+		return nil
+	}
+	return checkValueParts(e.Value())
+}
+
+func checkValueParts(v *unstable.Node) error {
+	if v.Kind != unstable.Array && v.Kind != unstable.InlineTable {
+		return nil
+	}
+	for it := v.Children(); it.Next(); {
+		check := checkValueParts
+		if it.Node().Kind == unstable.KeyValue {
+			check = checkParts
+		}
+		if err := check(it.Node()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *builder) judgeDeep(err error) *fault {
@@ -159,6 +211,9 @@ func (b *builder) build() error {
 	p.Reset(b.data)
 	for p.NextExpression() {
 		e := p.Expression()
+		if err := checkParts(e); err != nil {
+			return err
+		}
 		switch e.Kind {
 		case unstable.KeyValue:
 			b.keyValue(b.table, e)
@@ -176,7 +231,9 @@ func (b *builder) fault(err error) fault {
 	if errors.As(err, &pe) {
 		return fault{off: cap(b.data) - cap(pe.Highlight), summary: pe.Message}
 	}
-	return fault{off: 0, summary: err.Error()}
+	var long longKey
+	errors.As(err, &long)
+	return fault{off: int(long), summary: err.Error()}
 }
 
 // header enters [a.b] or [[a.b]].

@@ -1,0 +1,45 @@
+package rules_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fwctl/fwctl/rules"
+)
+
+// Files that are made to take a parser down, and files as other systems save
+// them, end with a message or load, and soon.
+func TestHostileFiles(t *testing.T) {
+	const head = "version = 1\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"byte order mark":    {"\ufeff" + head, ""},
+		"carriage returns":   {"version = 1\r\n[service.a]\r\nports = [\"22/tcp\"]\r\nfrom = [\r\n\"10.0.0.1\",\r\n]\r\n", ""},
+		"UTF-16":             {"\xff\xfev\x00e\x00", "UTF-16"},
+		"Latin-1":            {head + "# B\xfcro\n", "invalid UTF-8 byte: 0xfc"},
+		"NUL":                {"version = 1\x00\n", "control characters"},
+		"brackets":           {head + "x = " + strings.Repeat("[", 3_000_000), "nested more than"},
+		"braces":             {head + "x = " + strings.Repeat("{a=", 1_000_000), "nested more than"},
+		"dots":               {"x." + strings.Repeat("a.", 100_000) + "b = 1\n", "a key of more than 16 parts"},
+		"dots in a header":   {"[x." + strings.Repeat("a.", 100_000) + "b]\n", "a key of more than 16 parts"},
+		"dots, inline":       {head + "x = [{ " + strings.Repeat("a.", 100_000) + "b = 1 }]\n", "a key of more than 16 parts"},
+		"a long line":        {head + "[group.a]\naddresses = [" + strings.Repeat(`"192.0.2.1",`, 50_000) + "]\n", ""},
+		"many tables":        {head + strings.Repeat("[[a]]\n", 20_000), "unknown"},
+		"the same again":     {head + strings.Repeat("[group.a]\n", 20_000), "[group.a] is defined twice"},
+		"a name of 1 MB":     {head + "[service." + strings.Repeat("a", 1_000_000) + "]\n", "cannot be a name"},
+		"a key of 1 MB":      {head + strings.Repeat("a", 1_000_000) + " = 1\n", "unknown key"},
+		"an address of 1 MB": {head + "[group.a]\naddresses = [\"" + strings.Repeat("9", 1_000_000) + "\"]\n", "is neither an address"},
+		"many errors":        {head + "[group.a]\naddresses = [" + strings.Repeat("\"x.\",\n", 20_000) + "]\n", "is neither an address"},
+	} {
+		start := time.Now()
+		p, problems := rules.Load(fileSystem(map[string]string{"p.toml": c.text}), "p.toml", rules.LoadOptions{})
+		_, more := rules.Resolve(p, nil)
+		got := text(append(problems, more...))
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %.300s, want %q", name, got, c.want)
+		}
+	}
+}
