@@ -457,17 +457,24 @@ func TestGroupsBecomeSets(t *testing.T) {
 	})
 }
 
+// odd is a feed of n single addresses, none beside another.
+func odd(n int) map[string]string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "10.%d.%d.%d\n", i>>15&255, i>>7&255, i<<1&255)
+	}
+	return map[string]string{"feed.txt": b.String()}
+}
+
+const feedPolicy = "[group.feed]\nfile = \"feed.txt\"\n[service.web]\nports = [\"80/tcp\"]\nfrom = [\"feed\"]\n"
+
 func TestMillionAddresses(t *testing.T) {
 	namespace(t)
 	l := open(t, apply.Options{})
 	if !l.IPSet {
 		missing(t, "no ipset")
 	}
-	var b strings.Builder
-	for i := range 1_000_000 {
-		fmt.Fprintf(&b, "10.%d.%d.%d\n", i>>15&255, i>>7&255, i<<1&255)
-	}
-	p := l.host("[group.feed]\nfile = \"feed.txt\"\n[service.web]\nports = [\"80/tcp\"]\nfrom = [\"feed\"]\n", &rules.Host{}, map[string]string{"feed.txt": b.String()})
+	p := l.host(feedPolicy, &rules.Host{}, odd(1_000_000))
 	start := time.Now()
 	l.apply(p)
 	first := time.Since(start)
@@ -476,6 +483,17 @@ func TestMillionAddresses(t *testing.T) {
 		t.Errorf("the second apply changes %v", changes)
 	}
 	t.Logf("%d elements; first apply %v, second %v", len(p.Sets[0].Elements), first, time.Since(start))
+}
+
+// A large set is counted, not read.
+func TestLargeSetLacksAMember(t *testing.T) {
+	namespace(t)
+	l := open(t, apply.Options{})
+	if !l.IPSet {
+		missing(t, "no ipset")
+	}
+	p := l.host(feedPolicy, &rules.Host{}, odd(70_000))
+	l.apply(p)
 	l.run("", "ipset", "del", p.Sets[0].Name, "10.0.0.0")
 	if changes := l.apply(p); len(changes) != 1 {
 		t.Errorf("a member is missing: %v", changes)
