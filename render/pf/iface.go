@@ -16,26 +16,19 @@ func quoted(s string) string { return strconv.Quote(s) }
 func (b *builder) interfaces(at rules.Pos, patterns []string) ([]string, bool) {
 	var names []string
 	for _, p := range patterns {
-		name, ok := b.interfaceName(at, p)
-		switch {
-		case !ok:
-			continue
-		case name == "":
-			return nil, true
+		if name, ok := b.interfaceName(at, p); ok {
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), len(names) > 0 || len(patterns) == 0
 }
 
 // interfaceName is pf's word for a pattern: the interface, or the group of all
-// interfaces of a driver; "" for every interface.
+// interfaces of a driver.
 func (b *builder) interfaceName(at rules.Pos, pattern string) (string, bool) {
 	name, wild := strings.CutSuffix(pattern, "*")
 	switch {
-	case wild && name == "":
-		return "", true
 	case wild && b.groups == nil:
 		b.fail(at, fmt.Sprintf("%s has no interface groups, so it cannot say %q", b.system, pattern), "name the interfaces")
 		return "", false

@@ -260,6 +260,35 @@ func TestMeaningOfExamples(t *testing.T) {
 	}
 }
 
+// What random policies meet too seldom.
+func TestMeaningOfCorners(t *testing.T) {
+	const routed = "[defaults]\nrouted = \"drop\"\n"
+	seen := tally{}
+	for _, policy := range []string{
+		// A service for addresses that are not this host's, on the way of a route.
+		routed + "[service.s]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\nto = [\"198.51.100.0/24\", \"192.0.2.10\"]\n" +
+			"[route.r]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\nto = [\"198.51.100.0/25\"]",
+		// The same, and nothing routes it.
+		routed + "[service.s]\nprotocols = [\"any\"]\nfrom = [\"any\"]\nto = [\"198.51.100.0/24\", \"192.0.2.10\"]",
+		// Interfaces that a group and a service both name.
+		"[group.g]\naddresses = [\"198.51.100.0/24\"]\ninterfaces = [\"eth0\", \"wg0\"]\n[service.s]\nports = [\"22/tcp\"]\nfrom = [\"g\"]\nin = [\"wg0\", \"eth1\"]",
+		// Refusals with an answer, and who must not get one.
+		"[defaults]\ninbound = \"reject\"\noutbound = \"reject\"\nicmp = \"minimal\"",
+	} {
+		rs := resolve(t, policy)
+		rs.Host = gen.Host()
+		for _, d := range allDialects {
+			for _, f := range allForms {
+				opt := Options{Dialect: d, Form: f}
+				if prog, _ := Render(rs, opt); prog != nil {
+					compare(t, &seen, rs, opt, rand.New(rand.NewPCG(1, 1)), 2000)
+				}
+			}
+		}
+	}
+	t.Logf("%+v", seen)
+}
+
 // linuxLoopback gives the loopback interface the name that the evaluator of the
 // policy knows.
 func linuxLoopback(h *rules.Host) *rules.Host {

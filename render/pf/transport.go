@@ -38,17 +38,10 @@ func (b *builder) transports(r *rules.Rule) []transport {
 	return ts
 }
 
-// joins reports whether the two can be one rule: protocols with the same ports,
-// or all without; ICMP needs a rule with a family.
+// joins reports whether the two can be one rule: ICMP needs one with a family,
+// and all else only has to have the same ports.
 func (t transport) joins(o transport) bool {
-	same := t.family == AnyFamily && o.family == AnyFamily && t.src.Equal(o.src) && t.dst.Equal(o.dst)
-	bare := len(t.src)+len(t.dst) == 0
-	return same && (bare || ported(t.protos) && ported(o.protos))
-}
-
-// ported reports whether all of the protocols are TCP or UDP.
-func ported(ps []packet.Proto) bool {
-	return !slices.ContainsFunc(ps, func(p packet.Proto) bool { return p != packet.TCP && p != packet.UDP })
+	return t.family == AnyFamily && o.family == AnyFamily && t.src.Equal(o.src) && t.dst.Equal(o.dst)
 }
 
 // icmpFamily is the family that an ICMP protocol is of; pf throws the packet of
@@ -64,7 +57,7 @@ func icmpFamily(p packet.Proto) Family {
 }
 
 func (b *builder) sayable(at rules.Pos, t rules.Transport) bool {
-	known := ported([]packet.Proto{t.Proto}) || t.Proto == packet.SCTP && b.sctpPorts
+	known := t.Proto == packet.TCP || t.Proto == packet.UDP || t.Proto == packet.SCTP && b.sctpPorts
 	switch {
 	case t.Proto == 0:
 		b.fail(at, "pf has no rule for protocol 0", "")
