@@ -14,7 +14,9 @@
 // multicast address: the macro this_host. A packet from this host is one that
 // goes out without having come in ("! received-on any"; where the grammar lacks
 // that, by its source address). A packet through this host is any other, and is
-// judged twice, where it comes in and where it goes out.
+// judged twice, where it comes in and where it goes out. With routed = "ignore" it
+// passes, so what a kernel takes for its own and this_host lacks would pass too:
+// see neverRouted.
 //
 // Every decision is quick, so that the order of the lines is the order of the
 // policy's meaning. Only in a whole file the defaults stand first and are not
