@@ -109,7 +109,7 @@ func (l *loader) bytes(fsys fs.FS, name string, kind SourceKind) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat() // of the open file: nobody can swap it any more
 	switch {
 	case err != nil:

@@ -94,10 +94,10 @@ func neededHint(x *Parameter) string {
 }
 
 // choices writes the values of the parameter as TOML has them.
-func (x *Parameter) choices() string {
-	words := slices.Clone(x.Values)
+func (p *Parameter) choices() string {
+	words := slices.Clone(p.Values)
 	for i := range words {
-		if x.Type == "string" {
+		if p.Type == "string" {
 			words[i] = quote(words[i])
 		}
 	}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/fwctl/fwctl/packet"
@@ -16,7 +17,8 @@ type shape struct {
 func (r *reader) shape(v *node) shape {
 	e, err := packet.ParseExpr(v.text)
 	if err != nil {
-		wrong := err.(*packet.SyntaxError) // ParseExpr promises it
+		wrong := &packet.SyntaxError{Summary: err.Error()}
+		errors.As(err, &wrong)
 		hint := wrong.Hint
 		if strings.Contains(hint, "shell") || hint == "" {
 			hint = `such as "tcp any -> host:8000"` // no shell is near

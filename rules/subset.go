@@ -89,14 +89,14 @@ func (g *Group) within(b Addresses) bool {
 	return true
 }
 
-// holds reports whether every address of the set is in b on the interfaces of
-// the pattern: each range within a single set of b.
-func (b Addresses) holds(set *netipx.IPSet, pattern string) bool {
+// holds reports whether every address of the set is in a on the interfaces of
+// the pattern: each range within a single set of a.
+func (a Addresses) holds(set *netipx.IPSet, pattern string) bool {
 	var sets []*netipx.IPSet
-	if b.Set != nil {
-		sets = append(sets, b.Set)
+	if a.Set != nil {
+		sets = append(sets, a.Set)
 	}
-	for _, g := range b.Groups {
+	for _, g := range a.Groups {
 		for _, t := range g.Terms {
 			if len(t.In) == 0 || slices.ContainsFunc(t.In, func(q string) bool { return pattern != "" && covers(q, pattern) }) {
 				sets = append(sets, t.Set)

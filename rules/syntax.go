@@ -221,6 +221,7 @@ func (b *builder) build() error {
 			b.table = b.header(e, false)
 		case unstable.ArrayTable:
 			b.table = b.header(e, true)
+		default: // comments, which were not asked for
 		}
 	}
 	return p.Error()
@@ -344,6 +345,7 @@ func (b *builder) value(v *unstable.Node, from int) (*node, int) {
 			end = int(it.Node().Raw.Offset + it.Node().Raw.Length)
 		}
 		return n, b.skip(end, '}') + 1
+	default: // scalars, below
 	}
 	n.off, n.text = int(v.Raw.Offset), string(v.Data)
 	return n, int(v.Raw.Offset + v.Raw.Length)
