@@ -273,7 +273,7 @@ func (c *change) published(s *live.Survey) error {
 }
 
 func (c *change) dryRun(ctx context.Context) error {
-	changes, err := c.program.Plan(ctx)
+	changes, err := c.program.Plan(ctx, c.last)
 	for _, name := range c.had {
 		if name != c.out.Backend {
 			changes = append(changes, "remove fwctl's rules from "+name)
@@ -293,7 +293,7 @@ func (c *change) run(ctx context.Context) error {
 		return err
 	}
 	defer next.discard()
-	changes, gen, err := follow(ctx, func() ([]string, error) { return c.program.Apply(ctx) })
+	changes, gen, err := follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
 	c.out.Changes = changes
 	if err != nil {
 		return c.back(ctx, err)
@@ -307,6 +307,18 @@ func (c *change) run(ctx context.Context) error {
 	c.out.Changed = len(c.out.Changes) > 0 || next.new
 	c.remember(gen)
 	return nil
+}
+
+// last returns the confirmed ruleset.
+func (c *change) last() *rules.Ruleset {
+	if c.before == nil {
+		return nil
+	}
+	rs, err := c.before.ruleset()
+	if err != nil {
+		return nil
+	}
+	return rs
 }
 
 // leaveOthers removes what another backend still holds of fwctl's: both stood
@@ -398,5 +410,5 @@ func (b *stored) apply(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return applyWith(ctx, b.Manifest.Backend, rs)
+	return applyWith(ctx, b.Manifest.Backend, rs, func() *rules.Ruleset { return nil })
 }

@@ -34,11 +34,15 @@ type backend interface {
 // program is a ruleset compiled for its backend.
 type program interface {
 	// Plan lists what Apply would change, nothing if the kernel already has it.
-	Plan(ctx context.Context) ([]string, error)
+	Plan(ctx context.Context, last lastRuleset) ([]string, error)
 	// Apply changes the kernel to what the program says, verifies it by reading
 	// back, and lists what it changed.
-	Apply(ctx context.Context) ([]string, error)
+	Apply(ctx context.Context, last lastRuleset) ([]string, error)
 }
+
+// lastRuleset returns the ruleset that the kernel was given before, nil if it is
+// not known. A backend asks it where reading the kernel would take too long.
+type lastRuleset func() *rules.Ruleset
 
 // ErrNoBackend says that this system has no backend that apply can drive.
 var ErrNoBackend = errors.New("apply is for Linux so far; load what `fwctl render --backend pf` writes with pfctl(8)")
@@ -84,7 +88,7 @@ func choose(asked, confirmed string, s *live.Survey) (Choice, error) {
 }
 
 // applyWith renders the ruleset for a backend and brings it into the kernel.
-func applyWith(ctx context.Context, name string, rs *rules.Ruleset) ([]string, error) {
+func applyWith(ctx context.Context, name string, rs *rules.Ruleset, last lastRuleset) ([]string, error) {
 	b, err := open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func applyWith(ctx context.Context, name string, rs *rules.Ruleset) ([]string, e
 	if err := ps.Err(); err != nil {
 		return nil, err
 	}
-	return p.Apply(ctx)
+	return p.Apply(ctx, last)
 }
 
 // removeFrom removes what a backend holds of fwctl's.

@@ -43,14 +43,26 @@ func (nftBackend) Present(ctx context.Context) (bool, error) { return nftapply.P
 func (nftBackend) Notes() []string { return nil }
 
 // Plan lists what Apply would change.
-func (p nftProgram) Plan(ctx context.Context) ([]string, error) {
-	r, err := nftapply.Plan(ctx, p.Program, nil)
+func (p nftProgram) Plan(ctx context.Context, last lastRuleset) ([]string, error) {
+	r, err := nftapply.Plan(ctx, p.Program, rendered(last))
 	return r.Changes, err
 }
 
+// rendered returns the program of the last ruleset.
+func rendered(last lastRuleset) nftapply.Last {
+	return func() *nftrender.Program {
+		rs := last()
+		if rs == nil {
+			return nil
+		}
+		p, _ := nftrender.Render(rs) // it was rendered before
+		return p
+	}
+}
+
 // Apply makes the table what the program says.
-func (p nftProgram) Apply(ctx context.Context) ([]string, error) {
-	r, err := nftapply.Apply(ctx, p.Program, nil)
+func (p nftProgram) Apply(ctx context.Context, last lastRuleset) ([]string, error) {
+	r, err := nftapply.Apply(ctx, p.Program, rendered(last))
 	return r.Changes, err
 }
 
@@ -80,10 +92,12 @@ func (b iptBackend) Render(rs *rules.Ruleset) (program, rules.Problems) {
 func (b iptBackend) Notes() []string { return b.Conn.Notes }
 
 // Plan lists what Apply would change.
-func (p iptProgram) Plan(ctx context.Context) ([]string, error) { return p.conn.Plan(ctx, p.Program) }
+func (p iptProgram) Plan(ctx context.Context, _ lastRuleset) ([]string, error) {
+	return p.conn.Plan(ctx, p.Program)
+}
 
 // Apply makes fwctl's chains and sets what the program says.
-func (p iptProgram) Apply(ctx context.Context) ([]string, error) {
+func (p iptProgram) Apply(ctx context.Context, _ lastRuleset) ([]string, error) {
 	return p.conn.Apply(ctx, p.Program)
 }
 

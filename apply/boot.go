@@ -132,7 +132,7 @@ func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ru
 	forgetRecord(b.RunDir)
 	var errs []error
 	for _, name := range inOrder(confirmed) {
-		changes, gen, err := follow(ctx, func() ([]string, error) { return applyWith(ctx, name, rs) })
+		changes, gen, err := follow(ctx, func() ([]string, error) { return applyWith(ctx, name, rs, func() *rules.Ruleset { return rs }) })
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue

@@ -82,7 +82,7 @@ func (s *Status) pending(ctx context.Context, b *stored, rs *rules.Ruleset) erro
 	if err := ps.Err(); err != nil {
 		return err
 	}
-	changes, err := p.Plan(ctx)
+	changes, err := p.Plan(ctx, func() *rules.Ruleset { return rs })
 	if err != nil {
 		return err
 	}

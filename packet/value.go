@@ -174,3 +174,7 @@ func (rs Ranges) Complement(width uint) Ranges {
 	}
 	return out
 }
+
+// Previous returns the value minus one; before zero comes the highest of 128
+// bits.
+func (v Value) Previous() Value { return v.minus(Number(1)) }

@@ -50,8 +50,13 @@ type Result struct {
 	Unread  []string // names of sets too large to read back; their number of elements is right
 }
 
+// Last returns the program that was applied before, nil if it is not known. It is
+// asked only where a set is too large to be read, and stands in for the content
+// of such sets as long as their number of elements agrees.
+type Last func() *nftables.Program
+
 // Plan says what Apply would send.
-func Plan(ctx context.Context, p, last *nftables.Program) (Result, error) {
+func Plan(ctx context.Context, p *nftables.Program, last Last) (Result, error) {
 	d, _, err := plan(ctx, p, last)
 	if err != nil {
 		return Result{}, err
@@ -61,11 +66,7 @@ func Plan(ctx context.Context, p, last *nftables.Program) (Result, error) {
 
 // Apply makes the kernel hold the program. Whatever the kernel answers, it is
 // read again before Apply says what happened.
-//
-// Last is the program that was applied before, nil if it is not known. It stands
-// in for the contents of sets that are too large to be read, as long as their
-// number of elements agrees.
-func Apply(ctx context.Context, p, last *nftables.Program) (Result, error) {
+func Apply(ctx context.Context, p *nftables.Program, last Last) (Result, error) {
 	for range retries {
 		d, gen, err := plan(ctx, p, last)
 		if err != nil {
@@ -86,7 +87,7 @@ func Apply(ctx context.Context, p, last *nftables.Program) (Result, error) {
 // verify compares the kernel with the program after a transaction that ended
 // with sent.
 func verify(ctx context.Context, p *nftables.Program, tried *difference, sent error) (Result, error) {
-	rest, _, err := plan(ctx, p, p)
+	rest, _, err := plan(ctx, p, func() *nftables.Program { return p })
 	switch {
 	case err != nil:
 		return Result{}, fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
@@ -131,7 +132,7 @@ func Remove(ctx context.Context) ([]string, error) {
 // readable is the largest set that is read whole; it takes about a second.
 const readable = 100_000
 
-func plan(ctx context.Context, p, last *nftables.Program) (*difference, uint32, error) {
+func plan(ctx context.Context, p *nftables.Program, last Last) (*difference, uint32, error) {
 	c, err := live.Dial(0)
 	if err != nil {
 		return nil, 0, err
@@ -150,12 +151,16 @@ func plan(ctx context.Context, p, last *nftables.Program) (*difference, uint32, 
 
 // trust returns, for large sets, what was last applied to them, where the number
 // of elements agrees with it.
-func trust(t *read.Table, last *nftables.Program) map[string][]element {
-	if t == nil || last == nil {
+func trust(t *read.Table, last Last) map[string][]element {
+	if t == nil || last == nil || !slices.ContainsFunc(t.Sets, func(s read.Set) bool { return s.Unread }) {
+		return nil
+	}
+	before := last()
+	if before == nil {
 		return nil
 	}
 	trusted := map[string][]element{}
-	for _, s := range last.Sets {
+	for _, s := range before.Sets {
 		i := slices.IndexFunc(t.Sets, func(l read.Set) bool { return l.Name == s.Name })
 		if i < 0 || !t.Sets[i].Unread || !sameKind(s, &t.Sets[i]) {
 			continue

@@ -329,7 +329,7 @@ func TestMillionAddresses(t *testing.T) {
 		t.Fatalf("%v %v", r, err)
 	}
 	t.Logf("loaded in %v", time.Since(start))
-	r, err := apply.Apply(context.Background(), second, first)
+	r, err := apply.Apply(context.Background(), second, func() *render.Program { return first })
 	if err != nil || !slices.Equal(r.Changes, []string{"add 1 elements to cdn.v4"}) {
 		t.Fatalf("%v %v", r, err)
 	}
@@ -337,7 +337,7 @@ func TestMillionAddresses(t *testing.T) {
 	if n := elementCount(t, "cdn.v4"); n != 1_000_001 {
 		t.Errorf("the set holds %d ranges", n)
 	}
-	if r, err := apply.Apply(context.Background(), second, second); err != nil || len(r.Changes) > 0 {
+	if r, err := apply.Apply(context.Background(), second, func() *render.Program { return second }); err != nil || len(r.Changes) > 0 {
 		t.Errorf("second apply: %v %v", r, err)
 	}
 }

@@ -47,7 +47,7 @@ func BenchmarkAddress(b *testing.B) {
 	if _, err := Apply(b.Context(), before, nil); err != nil {
 		b.Fatal(err)
 	}
-	d, _, err := plan(b.Context(), after, before)
+	d, _, err := plan(b.Context(), after, func() *nftables.Program { return before })
 	if err != nil {
 		b.Fatal(err)
 	}

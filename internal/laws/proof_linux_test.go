@@ -1,0 +1,95 @@
+package laws
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	applynft "github.com/fwctl/fwctl/apply/nftables"
+	"github.com/fwctl/fwctl/internal/gen"
+	livenft "github.com/fwctl/fwctl/live/nftables"
+	"github.com/fwctl/fwctl/packet"
+	readnft "github.com/fwctl/fwctl/read/nftables"
+	rendernft "github.com/fwctl/fwctl/render/nftables"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// What the kernel holds after an apply means what the policy means: proved for
+// every packet, at every hook and in both families, not sampled (L2, L4).
+func TestNftablesMeansThePolicy(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the thread and its namespace end with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no network namespace: %v", err)
+		}
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+	r := rand.New(rand.NewPCG(11, 11))
+	h := gen.Host()
+	for i := range number(t, "FWCTL_POLICIES", 500) {
+		text := gen.Policy(r, gen.Options{})
+		rs, ps := gen.Load(text, h)
+		if ps.Err() != nil {
+			t.Fatalf("%v\n%s", ps, text)
+		}
+		prog, _ := rendernft.Render(rs)
+		if _, err := applynft.Apply(context.Background(), prog, nil); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		c, err := livenft.Dial(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, _, err := c.Table(context.Background(), readnft.FamilyInet, rendernft.TableName, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		for _, is6 := range []bool{false, true} {
+			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
+				proved(t, i, text, rs, h, rs.Filter(hook, is6), readnft.Filter([]*readnft.Table{table}, hook, is6, nil), is6)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// proved fails unless two filters mean the same for every packet that can stand
+// at their hook.
+func proved(t *testing.T, i int, text string, rs *rules.Ruleset, h *rules.Host, want, got *packet.Filter, is6 bool) {
+	t.Helper()
+	s := packet.NewSpace(is6, h.HostAddrs(is6), packet.DefaultBudget, want, got)
+	w, err := s.Build(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := s.Build(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, err := s.Set(s.Frame(want.Hook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Compare(w, g, over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, unsupported := range got.Unknowns() {
+		if unsupported {
+			t.Errorf("policy %d: not understood: %s", i, k)
+		}
+	}
+	if d.Kind == packet.Equal {
+		return
+	}
+	f, k := *d.Witness.Facts, *d.Witness.Facts
+	t.Errorf("policy %d, %v, IPv6 %v: %v %v: %s\npolicy: %+v\nkernel: %+v\n%s", i, want.Hook, is6, d.Kind, d.Witness.Unknowns, d.Witness.Packet,
+		want.Decide(&f), got.Decide(&k), text)
+}
