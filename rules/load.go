@@ -110,7 +110,7 @@ func (l *loader) bytes(fsys fs.FS, name string, kind SourceKind) ([]byte, error)
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat() // of the open file: nobody can swap it any more
+	info, err := f.Stat()            // of the open file: nobody can swap it any more
 	switch {
 	case err != nil:
 		return nil, err

@@ -87,7 +87,7 @@ func (r *resolver) settings(rs *Ruleset) {
 	rs.Inbound = d.Inbound.Or(packet.Drop)
 	rs.Outbound = d.Outbound.Or(packet.Accept)
 	rs.Routed, rs.Published, rs.ICMP, rs.LogDenied = d.Routed.V, d.Published.V, d.ICMP.V, d.Log.V
-	rs.ContainerInterfaces = sortedTexts(d.ContainerInterfaces.V)
+	rs.ContainerInterfaces = patternsOf(d.ContainerInterfaces.V)
 	rs.Confirm, rs.Cut = s.Confirm.V, s.Cut.V
 	rs.Keep = sortedTexts(s.Keep.V)
 	rs.PFAnchors = sortedTexts(r.p.PFAnchors)
