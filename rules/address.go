@@ -29,6 +29,11 @@ func isName(s string) bool {
 	return true
 }
 
+// isDigits reports whether s is a decimal number.
+func isDigits(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+}
+
 // mistake is why a string is not what it should be, with the way out.
 type mistake struct{ summary, hint string }
 
@@ -110,7 +115,6 @@ func checkRange(s string, from, to netip.Addr) *mistake {
 var (
 	interfaceLike = regexp.MustCompile(`^(eth|en[opsx]|wlan|wlp|wg|docker|br|bond|tun|tap|ppp|veth|virbr|lo|vlan|em|ib|team|dummy|lxdbr|incusbr|podman|cni|tailscale|zt|ens|eno|enp)[0-9a-z._-]*(\*|[0-9*][0-9a-z.*]*)?$`)
 	hostLike      = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.[A-Za-z][A-Za-z0-9-]*\.?$`)
-	digits        = regexp.MustCompile(`^[0-9]+$`)
 )
 
 // looksLikeInterface reports whether a name that is no group's may be meant as
@@ -170,9 +174,9 @@ func prefixHint(s string) string {
 	switch {
 	case err != nil:
 		return quote(addr) + " is not an address"
-	case digits.MatchString(length) && a.Is4():
+	case isDigits(length) && a.Is4():
 		return "a prefix length of IPv4 is from 0 to 32"
-	case digits.MatchString(length):
+	case isDigits(length):
 		return "a prefix length of IPv6 is from 0 to 128"
 	}
 	if n, ok := maskLength(length); ok && a.Is4() {

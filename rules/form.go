@@ -180,9 +180,10 @@ func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) {
 			list[i].set(r, dst, v)
 		}
 	}
-	for _, k := range list {
+	for i := range list {
+		k := &list[i].keyInfo
 		if k.required && !meant[k.name] && !slices.ContainsFunc(t.entries, func(e entry) bool { return e.name == k.name }) {
-			r.missingKey(t, title, k.keyInfo)
+			r.missingKey(t, title, *k)
 		}
 	}
 }

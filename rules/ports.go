@@ -48,7 +48,7 @@ func wrongPortProtocol(s, ports, proto string) *mistake {
 		hint = "write " + quote(ports+"/tcp") + ", " + quote(ports+"/udp")
 	case known && !p.HasPorts():
 		return &mistake{quote(s) + ": " + lower + " has no ports", "use protocols = [" + quote(lower) + "]"}
-	case digits.MatchString(proto):
+	case isDigits(proto):
 		hint = "the port comes first: " + quote("22/tcp")
 	}
 	return &mistake{quote(s) + " names no protocol with ports (" + alternatives(portProtocols) + ")", hint}
@@ -61,7 +61,7 @@ func parsePortRange(s, ports, suffix string) (packet.PortRange, *mistake) {
 	if !isRange {
 		hi = lo
 	}
-	if l, h, ok := strings.Cut(ports, ":"); ok && digits.MatchString(l) && digits.MatchString(h) {
+	if l, h, ok := strings.Cut(ports, ":"); ok && isDigits(l) && isDigits(h) {
 		return packet.PortRange{}, &mistake{quote(s) + " is not a range of ports", "write " + quote(l+"-"+h+suffix)}
 	}
 	if strings.Contains(ports, ",") {
@@ -70,7 +70,7 @@ func parsePortRange(s, ports, suffix string) (packet.PortRange, *mistake) {
 	if ports == "*" || ports == "any" {
 		return packet.PortRange{}, &mistake{quote(s) + " is not a port", "all ports are " + quote("1-65535"+suffix)}
 	}
-	if !digits.MatchString(lo) || !digits.MatchString(hi) {
+	if !isDigits(lo) || !isDigits(hi) {
 		return packet.PortRange{}, notPort(s)
 	}
 	from, err1 := strconv.ParseUint(lo, 10, 16)
@@ -93,7 +93,7 @@ func parseProtocol(s string) (ProtocolSpec, *mistake) {
 	}
 	p, ok := packet.ParseProto(s)
 	switch {
-	case !ok && digits.MatchString(s):
+	case !ok && isDigits(s):
 		return ProtocolSpec{}, &mistake{quote(s) + " is not a protocol", "protocol numbers are from 0 to 255"}
 	case !ok:
 		return ProtocolSpec{}, &mistake{quote(s) + " is not a protocol that is known by name",

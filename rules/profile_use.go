@@ -152,7 +152,7 @@ func settingHint(x *Parameter, w Setting) string {
 	switch {
 	case x.Type == "string" && len(w.Values) == 1:
 		return "write " + x.Name + " = " + quote(w.Values[0])
-	case x.Type == "integer" && len(w.Values) == 1 && digits.MatchString(w.Values[0]):
+	case x.Type == "integer" && len(w.Values) == 1 && isDigits(w.Values[0]):
 		return "write " + x.Name + " = " + w.Values[0]
 	case x.Type == "boolean":
 		return "write " + x.Name + " = true or false"

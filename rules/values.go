@@ -178,7 +178,7 @@ func (r *reader) limit(v *node) Value[Limit] {
 
 func parseLimit(s string) (Limit, *mistake) {
 	count, period, ok := strings.Cut(s, "/")
-	if !ok || !digits.MatchString(count) {
+	if !ok || !isDigits(count) {
 		return Limit{}, &mistake{quote(s) + " is not a rate", `such as "10/minute"`}
 	}
 	per, ok := limitPeriods[period]
