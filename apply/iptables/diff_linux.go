@@ -247,9 +247,11 @@ func (e *edit) add(r *rewrite, protocols read.Protocols) {
 func (e *edit) insert(rw *rewrite, j int, last bool, protocols read.Protocols) {
 	r := &rw.is.rules[j]
 	counters := ""
-	if old := rw.gone[r.keyed(protocols)]; old != nil && old.Packets > 0 {
-		counters = fmt.Sprintf("[%d:%d] ", old.Packets, old.Bytes)
-		e.counters = true
+	if len(rw.gone) > 0 {
+		if old := rw.gone[r.keyed(protocols)]; old != nil && old.Packets > 0 {
+			counters = fmt.Sprintf("[%d:%d] ", old.Packets, old.Bytes)
+			e.counters = true
+		}
 	}
 	if last {
 		e.send("%s-A %s %s", counters, rw.is.name, r.Text)
@@ -278,29 +280,41 @@ func weight(r *rule) int {
 	return 0
 }
 
-// match pairs the rules that stay: a longest run of equal ones in the order of
-// both. Equal rules of one chain are paired first with first.
+// match pairs the rules that stay: those in which both begin and end, and
+// between them a longest run of equal ones in the order of both. Equal rules of
+// one chain are paired first with first.
 func match(was, is *chain, protocols read.Protocols) [][2]int {
-	var pairs [][2]int
-	head := 0
-	for head < len(was.rules) && head < len(is.rules) && was.rules[head].same(&is.rules[head], protocols) {
-		pairs = append(pairs, [2]int{head, head})
+	same := func(i, j int) bool { return was.rules[i].same(&is.rules[j], protocols) }
+	head, n, m := 0, len(was.rules), len(is.rules)
+	for head < min(n, m) && same(head, head) {
 		head++
 	}
+	for n > head && m > head && same(n-1, m-1) {
+		n, m = n-1, m-1
+	}
 	places := map[string][]int{}
-	for i := head; i < len(was.rules); i++ {
+	for i := head; i < n; i++ {
 		k := was.rules[i].keyed(protocols)
 		places[k] = append(places[k], i)
 	}
 	var middle [][2]int
-	for j := head; j < len(is.rules); j++ {
+	for j := head; j < m; j++ {
 		k := is.rules[j].keyed(protocols)
 		if at := places[k]; len(at) > 0 {
 			middle = append(middle, [2]int{at[0], j})
 			places[k] = at[1:]
 		}
 	}
-	return append(pairs, ascending(middle)...)
+	return slices.Concat(diagonal(0, 0, head), ascending(middle), diagonal(n, m, len(was.rules)-n))
+}
+
+// diagonal is n pairs from one on.
+func diagonal(i, j, n int) [][2]int {
+	pairs := make([][2]int, n)
+	for k := range pairs {
+		pairs[k] = [2]int{i + k, j + k}
+	}
+	return pairs
 }
 
 // ascending returns a longest part of the pairs, which ascend in their second
