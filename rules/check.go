@@ -37,11 +37,8 @@ func (l *loader) checkStatements() {
 
 func (l *loader) checkStatement(s *Statement) {
 	l.checkTransports(s)
-	if !s.fromPos.given() && s.Kind == Block && !s.Outbound && !s.broken {
+	if s.Kind == Block && !s.Outbound && !s.says("from", s.fromPos) {
 		l.errorAt(s.Pos, "["+s.ID()+"] has no from", `such as from = ["any"]`)
-	}
-	if s.To.Given() && len(s.To.Items) == 0 && !s.broken {
-		l.errorAt(s.To.Pos, "to is empty: no packet has a destination in it", "leave it out")
 	}
 	l.checkDirection(s)
 	l.checkDefaults(s)
@@ -49,21 +46,13 @@ func (l *loader) checkStatement(s *Statement) {
 }
 
 func (l *loader) checkTransports(s *Statement) {
-	if !s.portsPos.given() && !s.protosPos.given() && !s.Profile.Given() && s.Kind != Block && !s.broken {
+	if s.Kind != Block && !s.saysWhat() && !s.says("profile", s.Profile.Pos) {
 		hint := `ports = ["1-65535/tcp"] or protocols = ["any"]`
 		if s.Kind == Service {
 			hint = `ports = ["22/tcp"], protocols = ["vrrp"] or profile = "omero"`
 		}
 		l.errorAt(s.Pos, "["+s.ID()+"] names no "+map[bool]string{true: "ports, protocols or profile", false: "ports or protocols"}[s.Kind == Service], "such as "+hint)
 	}
-	empty := func(at Pos, n int, name string) {
-		if at.given() && n == 0 && !s.broken {
-			l.errorAt(at, name+" is empty", "leave it out")
-		}
-	}
-	empty(s.portsPos, len(s.Ports), "ports")
-	empty(s.protosPos, len(s.Protocols), "protocols")
-	empty(s.sourcesPos, len(s.SourcePorts), "source_ports")
 	l.checkSources(s)
 }
 
@@ -100,7 +89,7 @@ func protocolsOf(ports []PortSpec) []packet.Proto {
 }
 
 func (l *loader) checkDirection(s *Statement) {
-	if s.Kind != Block || !s.Outbound || s.broken {
+	if s.Kind != Block || !s.Outbound {
 		return
 	}
 	if s.fromPos.given() {
@@ -109,7 +98,7 @@ func (l *loader) checkDirection(s *Statement) {
 	if len(s.In) > 0 {
 		l.errorAt(s.In[0].Pos, "an outbound block has no in: its packets enter nowhere", "")
 	}
-	if !s.To.Given() && len(s.Ports)+len(s.Protocols) == 0 {
+	if !s.says("to", s.To.Pos) && !s.saysWhat() {
 		l.errorAt(s.Pos, "["+s.ID()+"] blocks everything: it names no to, ports or protocols", `such as to = ["169.254.169.254"]`)
 	}
 }
@@ -127,6 +116,14 @@ func (l *loader) checkDefaults(s *Statement) {
 }
 
 func (p Pos) given() bool { return p.Line > 0 }
+
+// says reports whether the section has the key, rightly spelt or not.
+func (s *Statement) says(key string, at Pos) bool { return at.given() || s.meant[key] }
+
+// saysWhat reports whether the section names ports or protocols.
+func (s *Statement) saysWhat() bool {
+	return s.says("ports", s.portsPos) || s.says("protocols", s.protosPos)
+}
 
 // part is what a statement, or one audience of its profile, opens.
 type part struct {

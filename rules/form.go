@@ -15,6 +15,7 @@ type form struct {
 	words   []string // the only strings allowed; empty: any string
 	pattern string   // what strings look like, for the schema; the loader's parsers say it better
 	item    *form    // of an array's elements
+	some    bool     // an array that must not be empty
 	values  *form    // of the values of a table with free keys
 	table   *keys    // of a table with fixed keys
 	named   bool     // a table of sections: its keys are names of the policy's own
@@ -68,6 +69,12 @@ var (
 	text    = form{kinds: stringKind}
 	boolean = form{kinds: booleanKind}
 )
+
+// notEmpty is the form of an array that must hold something.
+func notEmpty(f form) form {
+	f.some = true
+	return f
+}
 
 func oneOf(words ...string) form { return form{kinds: stringKind, words: words} }
 
@@ -136,6 +143,9 @@ func (r *reader) conformInteger(name string, f form, v *node) *node {
 }
 
 func (r *reader) conformItems(name string, f form, v *node) *node {
+	if f.some && len(v.items) == 0 {
+		r.errorAt(v.off, name+" is empty", "leave it out")
+	}
 	good := *v
 	good.items = nil
 	for _, item := range v.items {
@@ -167,8 +177,10 @@ func integer(s string) (int64, error) {
 }
 
 // readTable reads the keys of a table into dst: unknown keys, wrong values and
-// missing keys are reported.
-func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) {
+// missing keys are reported. It returns the keys that were there but could not be
+// read, or were probably meant by unknown ones: nobody is told that they are
+// missing.
+func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) map[string]bool {
 	meant := map[string]bool{}
 	for _, e := range t.entries {
 		i := slices.IndexFunc(list, func(k key[T]) bool { return k.name == e.name })
@@ -178,6 +190,8 @@ func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) {
 		}
 		if v := r.conform(e.name, list[i].form, e.val); v != nil {
 			list[i].set(r, dst, v)
+		} else {
+			meant[e.name] = true
 		}
 	}
 	for i := range list {
@@ -186,6 +200,7 @@ func readTable[T any](r *reader, t *node, title string, list []key[T], dst *T) {
 			r.missingKey(t, title, *k)
 		}
 	}
+	return meant
 }
 
 func (r *reader) missingKey(t *node, title string, k keyInfo) {

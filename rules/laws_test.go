@@ -251,9 +251,11 @@ func (m *model) section(name string, names map[*model]string) section {
 	for _, p := range m.except {
 		except = append(except, p.String())
 	}
-	return section{"group." + name, []keyValue{
-		list("addresses", addresses...), list("except", except...), list("interfaces", append([]string{}, m.patterns...)...), {name: "allow_empty", value: "true"},
-	}}
+	s := section{"group." + name, []keyValue{list("addresses", addresses...), list("except", except...), {name: "allow_empty", value: "true"}}}
+	if len(m.patterns) > 0 {
+		s.keys = append(s.keys, list("interfaces", m.patterns...))
+	}
+	return s
 }
 
 // A group holds what its parts hold, less what it excepts, where it may be seen.

@@ -180,8 +180,9 @@ type Statement struct {
 	Reason  string
 	Expect  Expect
 
-	fromPos    Pos // of from, in either form
-	portsPos   Pos // of the key ports; likewise the next
+	meant      map[string]bool // keys that were there, but not as they should be
+	fromPos    Pos             // of from, in either form
+	portsPos   Pos             // of the key ports; likewise the next
 	sourcesPos Pos
 	protosPos  Pos
 	nevers     []Never

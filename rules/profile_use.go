@@ -222,7 +222,7 @@ func (l *loader) whoIs(s *Statement, p *Profile, rows []filledRow) map[string]Me
 }
 
 func (l *loader) whoAudiences(s *Statement, p *Profile, used []string) map[string]Members {
-	who := map[string]Members{}
+	who, meant := map[string]Members{}, map[string]bool{}
 	for _, a := range s.Audiences {
 		switch {
 		case slices.Contains(used, a.Name):
@@ -230,11 +230,12 @@ func (l *loader) whoAudiences(s *Statement, p *Profile, used []string) map[strin
 		case p.audience(a.Name) != nil:
 			l.errorAt(a.Pos, "the audience "+quote(a.Name)+" has no port with these parameters", "leave it out")
 		default:
+			meant[nearestWord(a.Name, used)] = true
 			l.errorAt(a.Pos, "the profile "+quote(p.Name)+" has no audience "+quote(a.Name), nearestOr(a.Name, used, "it has "+listed(used)))
 		}
 	}
 	for _, name := range used {
-		if _, named := who[name]; !named && !s.broken {
+		if _, named := who[name]; !named && !meant[name] {
 			l.errorAt(s.fromPos, "from does not say who the audience "+quote(name)+" is", name+" = [] is nobody")
 		}
 	}

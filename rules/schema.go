@@ -57,7 +57,7 @@ func schemaOf(f form) object {
 		all = append(all, object{"type": "boolean"})
 	}
 	if f.kinds&arrayKind != 0 {
-		all = append(all, object{"type": "array", "items": schemaOf(*f.item)})
+		all = append(all, schemaOfArray(f))
 	}
 	if f.kinds&tableKind != 0 {
 		all = append(all, schemaOfTable(f))
@@ -83,6 +83,14 @@ func schemaOfInteger(f form) object {
 	s := object{"type": "integer"}
 	if f.max > 0 {
 		s["minimum"], s["maximum"] = f.min, f.max
+	}
+	return s
+}
+
+func schemaOfArray(f form) object {
+	s := object{"type": "array", "items": schemaOf(*f.item)}
+	if f.some {
+		s["minItems"] = 1
 	}
 	return s
 }

@@ -119,7 +119,7 @@ var groupKeys = []key[GroupSection]{
 		func(r *reader, g *GroupSection, v *node) { n, _ := integer(v.text); g.MinEntries = value(r, v, n) }},
 	{keyInfo{"names", "DNS names, resolved at apply", listOf(form{kinds: stringKind}, "an array of DNS names", `["api.example.org"]`), false},
 		func(r *reader, g *GroupSection, v *node) { g.Names = r.dnsNames(v) }},
-	{keyInfo{"interfaces", "the interfaces on which the addresses must be seen", patterns, false},
+	{keyInfo{"interfaces", "the interfaces on which the addresses must be seen", notEmpty(patterns), false},
 		func(r *reader, g *GroupSection, v *node) { g.Interfaces = r.patterns(v) }},
 	{keyInfo{"allow_empty", "whether the group may be empty", boolean, false},
 		func(r *reader, g *GroupSection, v *node) { g.AllowEmpty = v.text == "true" }},
@@ -127,17 +127,17 @@ var groupKeys = []key[GroupSection]{
 
 // The keys that statements share.
 var (
-	portsKey = key[Statement]{keyInfo{"ports", "destination ports", portList, false},
+	portsKey = key[Statement]{keyInfo{"ports", "destination ports", notEmpty(portList), false},
 		func(r *reader, s *Statement, v *node) { s.Ports, s.portsPos = r.ports(v), r.pos(v.off) }}
-	sourcePortsKey = key[Statement]{keyInfo{"source_ports", "source ports, of the same protocols as ports", portList, false},
+	sourcePortsKey = key[Statement]{keyInfo{"source_ports", "source ports, of the same protocols as ports", notEmpty(portList), false},
 		func(r *reader, s *Statement, v *node) { s.SourcePorts, s.sourcesPos = r.ports(v), r.pos(v.off) }}
-	protocolsKey = key[Statement]{keyInfo{"protocols", `protocols without ports, by IANA name or number; "any" is every packet`, protocolList, false},
+	protocolsKey = key[Statement]{keyInfo{"protocols", `protocols without ports, by IANA name or number; "any" is every packet`, notEmpty(protocolList), false},
 		func(r *reader, s *Statement, v *node) { s.Protocols, s.protosPos = r.protocols(v), r.pos(v.off) }}
-	toKey = key[Statement]{keyInfo{"to", "destination addresses", members, false},
+	toKey = key[Statement]{keyInfo{"to", "destination addresses", notEmpty(members), false},
 		func(r *reader, s *Statement, v *node) { s.To = r.members(v) }}
 	fromKey = key[Statement]{keyInfo{"from", `who: groups and addresses; "any" is everyone, [] is nobody`, members, true},
 		func(r *reader, s *Statement, v *node) { s.From, s.fromPos = r.members(v), r.pos(v.off) }}
-	inKey = key[Statement]{keyInfo{"in", "interfaces by which packets must enter", patterns, false},
+	inKey = key[Statement]{keyInfo{"in", "interfaces by which packets must enter", notEmpty(patterns), false},
 		func(r *reader, s *Statement, v *node) { s.In = r.patterns(v) }}
 	expiresKey = key[Statement]{keyInfo{"expires", "the last day on which the section holds, or the instant at which it ends", expiry, false},
 		func(r *reader, s *Statement, v *node) { s.Expires = r.expiry(v) }}
@@ -260,7 +260,7 @@ func statements(k Kind, list []key[Statement]) func(*reader, *whole, *node) {
 	return func(r *reader, _ *whole, v *node) {
 		r.sections(k.String(), v, func(e entry) {
 			s := &Statement{Kind: k, Name: e.name, Pos: r.pos(e.val.off)}
-			readTable(r, e.val, "["+s.ID()+"]", list, s)
+			s.meant = readTable(r, e.val, "["+s.ID()+"]", list, s)
 			r.addStatement(s)
 		})
 	}
