@@ -11,6 +11,9 @@
 // Text and netlink mean the same (text_linux_test.go): `nft -f` of the rendered
 // text and the apply over netlink list the same table.
 //
+// Rendering is canonical (canonical_test.go): the order of a policy's sections and
+// lists does not show in the output, nor does the day.
+//
 // The environment variable FWCTL_POLICIES is the number of random policies,
 // FWCTL_SEED that of the first of them; each policy is its number's.
 package laws

@@ -24,7 +24,7 @@ import (
 const (
 	randomPolicies   = 500
 	listedPolicies   = 100
-	packetsPerPolicy = 200
+	packetsPerPolicy = 400
 	packetsOfExample = 3000
 )
 

@@ -74,19 +74,3 @@ func sorted(lines []string) []string {
 	slices.Sort(blocks)
 	return strings.Split(strings.Join(blocks, "\n"), "\n")
 }
-
-func firstDifference(got, want []string) (string, bool) {
-	for i := range max(len(got), len(want)) {
-		g, w := "nothing", "nothing"
-		if i < len(got) {
-			g = got[i]
-		}
-		if i < len(want) {
-			w = want[i]
-		}
-		if g != w {
-			return "netlink makes\n" + g + "\nand the text\n" + w, true
-		}
-	}
-	return "", false
-}
