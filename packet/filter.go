@@ -35,6 +35,7 @@ type Place struct {
 	Handle uint64 // of a kernel rule; 0 if there is none
 	Text   string // the rule as its language writes it
 	Name   string // the comment, or the section of the policy
+	At     string // where a file says it, "site.toml:12:1"; "" if that is not known
 }
 
 // Outcome is what a rule does with a packet.

@@ -35,6 +35,12 @@ func (f *filterer) add(o packet.Outcome, name string, conds ...packet.Cond) {
 	f.steps = append(f.steps, packet.Step{Cond: packet.All(conds), Outcome: o, Place: packet.Place{Source: "policy", Chain: f.hook.String(), Name: name}})
 }
 
+// addRule adds what a rule of the policy does.
+func (f *filterer) addRule(o packet.Outcome, r *Rule, conds ...packet.Cond) {
+	f.add(o, r.ID(), conds...)
+	f.steps[len(f.steps)-1].Place.At = r.Pos.String()
+}
+
 func (f *filterer) input() {
 	f.add(packet.OutcomeAccept, ReasonLoopback, packet.Iface{Pattern: "lo"})
 	f.baseline(InputBaseline)
@@ -133,7 +139,7 @@ func (f *filterer) types(name string, types []uint8) {
 
 func (f *filterer) blocks(blocks []*Rule) {
 	for _, b := range blocks {
-		f.add(packet.OutcomeDrop, b.ID(), f.matches(b))
+		f.addRule(packet.OutcomeDrop, b, f.matches(b))
 	}
 }
 
@@ -143,7 +149,7 @@ func (f *filterer) open(rules []*Rule, name string, def packet.Verdict) {
 	for _, limited := range []bool{false, true} {
 		for _, r := range rules {
 			if (r.Limit.Count > 0) == limited {
-				f.add(packet.OutcomeAccept, r.ID(), f.matches(r), f.limit(r))
+				f.addRule(packet.OutcomeAccept, r, f.matches(r), f.limit(r))
 			}
 		}
 	}
