@@ -13,7 +13,7 @@ import (
 
 // feed is what a file of addresses holds.
 type feed struct {
-	path    string
+	name    string        // as messages show it
 	set     *netipx.IPSet // perhaps empty
 	entries int           // lines with an address, before merging
 	broken  bool
@@ -46,7 +46,7 @@ func count(n int, one, many string) string {
 }
 
 func (l *loader) readFeed(name string, at Pos) *feed {
-	f := &feed{path: name}
+	f := &feed{name: l.display(name)}
 	text := l.fetch(l.fsys, name, AddressSource, at)
 	if text == nil {
 		f.broken = true

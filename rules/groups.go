@@ -181,7 +181,7 @@ func (r *resolver) section(s *GroupSection) *resolved {
 func (r *resolver) finish(s *GroupSection, g *resolved) {
 	group := &Group{Name: s.Name, Pos: s.Pos, Terms: g.pairs.terms(), Host: g.host, Unresolved: g.unresolved}
 	if s.feed != nil {
-		group.File = s.feed.path
+		group.File = s.feed.name
 	}
 	switch {
 	case len(group.Terms) > 0 || group.Host || len(group.Unresolved) > 0:

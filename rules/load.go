@@ -257,12 +257,27 @@ func (l *loader) matches(pattern string, inc Text) []string {
 	found, err := fs.Glob(l.fsys, pattern)
 	if err != nil {
 		l.errorAt(inc.Pos, quote(inc.V)+" is not a pattern of paths", "")
+		return nil
 	}
+	l.checkDirectory(pattern, inc)
 	if !strings.HasPrefix(path.Base(pattern), ".") {
 		found = slices.DeleteFunc(found, func(m string) bool { return strings.HasPrefix(path.Base(m), ".") })
 	}
 	slices.Sort(found)
 	return found
+}
+
+// checkDirectory reports a directory that is there but cannot be listed: a
+// pattern would find nothing in it, which must not pass for an empty one.
+func (l *loader) checkDirectory(pattern string, inc Text) {
+	dir := path.Dir(pattern[:strings.IndexAny(pattern, `*?[\`)] + "x")
+	if !fs.ValidPath(dir) {
+		l.unreadable(dir, IncludeSource, inc.Pos, errOutside)
+		return
+	}
+	if _, err := fs.ReadDir(l.fsys, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.unreadable(dir, IncludeSource, inc.Pos, err)
+	}
 }
 
 // define records a section, and reports whether its name was free.

@@ -100,6 +100,28 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// locked is a file system in which one directory cannot be listed.
+type locked struct {
+	fstest.MapFS
+	dir string
+}
+
+func (l locked) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == l.dir {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return l.MapFS.ReadDir(name)
+}
+
+// A directory that cannot be listed is not an empty one.
+func TestIncludeFromLockedDirectory(t *testing.T) {
+	fsys := locked{fileSystem(map[string]string{"etc/policy.toml": "version = 1\ninclude = [\"conf.d/*.toml\"]\n", "etc/conf.d/a.toml": ""}), "etc/conf.d"}
+	_, problems := rules.Load(fsys, "etc/policy.toml", rules.LoadOptions{})
+	if got := problems.Error(); got != "etc/policy.toml:2:12: cannot read etc/conf.d: permission denied" {
+		t.Error(got)
+	}
+}
+
 func TestLoadMissing(t *testing.T) {
 	p, problems := rules.Load(fstest.MapFS{}, "etc/policy.toml", rules.LoadOptions{Display: func(s string) string { return "/" + s }})
 	if got := text(problems); got != "/etc/policy.toml: error: there is no file /etc/policy.toml\n" {
