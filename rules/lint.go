@@ -24,6 +24,7 @@ func Lint(p *Policy, rs *Ruleset, now time.Time) Problems {
 	l.lists()
 	l.openness()
 	l.blocked()
+	l.porous()
 	l.shadowed()
 	l.keep()
 	l.outbound()
@@ -196,6 +197,20 @@ func (l *linter) blockedBy(r *Rule, blocks []*Rule) {
 		if l.holds(r) && l.holds(b) && outlasts(b, r) && !r.From.None() && within(r, b) {
 			l.warn(r.Pos, r.ID()+" opens nothing: "+b.ID()+" at "+b.Pos.String()+" refuses all of it", "")
 			return
+		}
+	}
+}
+
+// porous warns of blocks that leave out what a name stands for.
+func (l *linter) porous() {
+	if l.rs.Host == nil {
+		return // names are not looked up yet
+	}
+	for _, b := range slices.Concat(l.rs.Blocks, l.rs.OutboundBlocks) {
+		for _, g := range slices.Concat(b.From.Groups, b.To.Groups) {
+			if len(g.Unresolved) > 0 {
+				l.warn(b.Pos, b.ID()+" does not refuse "+strings.Join(g.Unresolved, ", ")+" of group "+quote(g.Name)+": not resolved", "")
+			}
 		}
 	}
 }
