@@ -274,19 +274,3 @@ func (s *store) assignIn(f Node, value func(uint32) (bool, bool), done map[Node]
 	done[f] = n
 	return n
 }
-
-// size returns the number of inner nodes of the diagram.
-func (s *store) size(f Node) int {
-	seen := map[Node]bool{}
-	var walk func(Node)
-	walk = func(n Node) {
-		if n < terminals || seen[n] {
-			return
-		}
-		seen[n] = true
-		walk(s.nodes[n].lo)
-		walk(s.nodes[n].hi)
-	}
-	walk(f)
-	return len(seen)
-}

@@ -12,13 +12,6 @@ type table [256]Node
 
 const vars = 8
 
-func constant(n Node) (t table) {
-	for i := range t {
-		t[i] = n
-	}
-	return t
-}
-
 // diagramOf builds the diagram of a table by splitting it in halves.
 func diagramOf(s *store, t table) Node {
 	var build func(level, from, n int) Node

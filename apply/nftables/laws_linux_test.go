@@ -170,7 +170,7 @@ func TestCountersAndLimitsSurvive(t *testing.T) {
 	run(t, "ip", "link", "set", "lo", "up")
 	run(t, "ip", "addr", "add", "198.51.100.1/32", "dev", "lo")
 	count := func() string {
-		return string(regexp.MustCompile(`counter packets (\d+) bytes \d+ drop comment "defaults.outbound"`).FindStringSubmatch(nft(t, "list", "chain", "inet", "fwctl", "output"))[1])
+		return regexp.MustCompile(`counter packets (\d+) bytes \d+ drop comment "defaults.outbound"`).FindStringSubmatch(nft(t, "list", "chain", "inet", "fwctl", "output"))[1]
 	}
 	run(t, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
 	run(t, "ip", "link", "set", "v0", "up")
