@@ -5,11 +5,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // a boot must not depend on what is installed or mounted
 )
 
 func main() {
+	// The process lives for a second: collecting its small heap at every doubling
+	// cost a fifth of an apply of 10,000 services. A group of a million addresses
+	// has the same peak of memory either way.
+	debug.SetGCPercent(400)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
