@@ -46,15 +46,30 @@ type Held struct {
 func (s *Space) Compare(a, b, over Node) (d Difference, err error) {
 	defer s.guard(&err)
 	diff := s.store.and(over, s.store.differ(a, b))
-	if diff == False {
+	if diff == False || s.store.and(diff, s.assumed) == False {
 		return Difference{Kind: Equal}, nil
 	}
-	d = Difference{Kind: Different, Packets: s.store.forall(diff, isUnknown)}
+	d = Difference{Kind: Different, Packets: s.always(diff)}
 	if d.Packets == False {
-		d = Difference{Kind: Depends, Packets: s.store.exists(diff, isUnknown)}
+		d = Difference{Kind: Depends, Packets: s.ever(diff)}
 	}
 	d.Witness = s.witness(s.store.and(diff, d.Packets), d.Kind == Depends)
 	return d, nil
+}
+
+// Assume says what holds of the unknowns: every answer that the Space gives from
+// then on is for the values with which the condition holds. There must be some.
+func (s *Space) Assume(c Cond) (err error) {
+	defer s.guard(&err)
+	s.assumed = s.store.and(s.assumed, s.cond(c))
+	return nil
+}
+
+// ever and always are what Ever and Always return.
+func (s *Space) ever(a Node) Node { return s.store.exists(s.store.and(a, s.assumed), isUnknown) }
+
+func (s *Space) always(a Node) Node {
+	return s.store.forall(s.store.or(a, s.store.not(s.assumed)), isUnknown)
 }
 
 func isUnknown(level uint32) bool { return level >= firstLevel[fieldCount] }
@@ -94,19 +109,19 @@ func (s *Space) Minus(a, b Node) (n Node, err error) {
 // Always those that are for every value.
 func (s *Space) Ever(a Node) (n Node, err error) {
 	defer s.guard(&err)
-	return s.store.exists(a, isUnknown), nil
+	return s.ever(a), nil
 }
 
 // Always is described with Ever.
 func (s *Space) Always(a Node) (n Node, err error) {
 	defer s.guard(&err)
-	return s.store.forall(a, isUnknown), nil
+	return s.always(a), nil
 }
 
 // Witness returns a packet of the set that people believe, nil if it is empty.
 func (s *Space) Witness(set Node) (w *Witness, err error) {
 	defer s.guard(&err)
-	if set == False {
+	if s.store.and(set, s.assumed) == False {
 		return nil, nil
 	}
 	return s.witness(set, true), nil
@@ -115,6 +130,7 @@ func (s *Space) Witness(set Node) (w *Witness, err error) {
 // witness narrows the set by one preference after the other, each as far as it
 // leaves anything, and takes the first packet of what remains.
 func (s *Space) witness(set Node, unknowns bool) *Witness {
+	set = s.store.and(set, s.assumed)
 	for _, c := range s.preferences() {
 		if n := s.store.and(set, s.cond(c)); n != False {
 			set = n

@@ -22,6 +22,7 @@ type Space struct {
 	keys     []string        // of unknowns, by offset
 	flags    map[string]bool // unsupported unknowns
 	conds    map[*Tuples]Node
+	assumed  Node // what holds of the unknowns; True until Assume says more
 }
 
 // HostAddrs are the addresses that the kernel's routing calls the host's own.
@@ -38,7 +39,7 @@ const DefaultBudget = 40_000_000
 // NewSpace returns a Space for the filters. Interfaces and unknowns that they
 // name are its own from the start, so that their order is no accident of use.
 func NewSpace(is6 bool, host HostAddrs, budget int, filters ...*Filter) *Space {
-	s := &Space{is6: is6, store: newStore(budget), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}}
+	s := &Space{is6: is6, store: newStore(budget), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}, assumed: True}
 	patterns := map[string]bool{"lo": true}
 	keys := map[string]bool{}
 	for _, f := range filters {

@@ -2,6 +2,8 @@ package packet
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +13,35 @@ import (
 // TimeBefore is the unknown that stands for "before this instant", the same for
 // every language.
 func TimeBefore(t time.Time) Cond {
-	return Unknown{Key: "before " + t.UTC().Format(time.RFC3339)}
+	return Unknown{Key: before + t.UTC().Format(time.RFC3339)}
+}
+
+const before = "before "
+
+// Clock is the condition that the unknowns of TimeBefore in some filters fit
+// together and to the time that it is: an instant that is over stays over, and
+// what lies before an instant lies before every later one.
+func Clock(now time.Time, filters ...*Filter) Cond {
+	var times []time.Time
+	for _, f := range filters {
+		for key := range f.Unknowns() {
+			text, isTime := strings.CutPrefix(key, before)
+			if t, err := time.Parse(time.RFC3339, text); isTime && err == nil {
+				times = append(times, t)
+			}
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	c := All{}
+	for i, t := range times {
+		switch {
+		case !now.Before(t):
+			c = append(c, Not{TimeBefore(t)})
+		case i+1 < len(times):
+			c = append(c, Any{Not{TimeBefore(t)}, TimeBefore(times[i+1])})
+		}
+	}
+	return c
 }
 
 // Unspent is the unknown that stands for a limit that the packet's source has
