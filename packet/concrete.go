@@ -43,14 +43,24 @@ type Decided struct {
 // shares nothing with the diagrams, which are tested against it. The facts'
 // fields may be changed by writes.
 func (fl *Filter) Decide(f *Facts) Decided {
-	d := Decided{Outcome: OutcomeAccept, Policy: true}
+	if t := fl.Trail(f); len(t) > 0 {
+		return t[len(t)-1]
+	}
+	return Decided{Outcome: OutcomeAccept, Policy: true}
+}
+
+// Trail is Decide with what every base chain decides, up to the one that ends
+// the packet's way.
+func (fl *Filter) Trail(f *Facts) []Decided {
+	var trail []Decided
 	for _, c := range fl.Base {
-		d = fl.through(c, f)
+		d := fl.through(c, f)
+		trail = append(trail, d)
 		if d.Outcome != OutcomeAccept {
 			break
 		}
 	}
-	return d
+	return trail
 }
 
 func (fl *Filter) through(c *Chain, f *Facts) Decided {

@@ -1,0 +1,174 @@
+package drift
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// Question is what to hold against what.
+type Question struct {
+	Policy  *rules.Ruleset
+	Host    *live.HostRules
+	Changes []string // what an apply would change in fwctl's own rules
+	States  States
+	Known   []string // names of managers, and of what stands beside the rules, that are meant to be there
+	Budget  int      // nodes of a decision diagram; zero: DefaultBudget
+}
+
+// DefaultBudget is a quarter of what the engine may take: some hundred
+// megabytes.
+const DefaultBudget = packet.DefaultBudget / 4
+
+// States says which packets are compared.
+type States uint8
+
+// The states.
+const (
+	Flows       States = iota // first packets and those of established flows
+	New                       // first packets of a flow
+	Established               // packets of established flows
+	AnyState                  // every packet, TCP that begins in the middle and invalid ones included
+)
+
+var stateNames = [...]string{"flow", "new", "established", "any"}
+
+// String returns the word for the command line.
+func (s States) String() string { return stateNames[s] }
+
+// ParseStates reads such a word.
+func ParseStates(word string) (States, bool) {
+	i := slices.Index(stateNames[:], word)
+	return States(max(i, 0)), i >= 0
+}
+
+// StateNames are the words that ParseStates knows.
+func StateNames() []string { return slices.Clone(stateNames[:]) }
+
+// region is a part of all packets, with its name.
+type region struct {
+	name string
+	cond packet.Cond
+}
+
+func (s States) regions() []region {
+	first := region{"new", packet.FirstPackets()}
+	flow := region{"established", packet.All{
+		packet.In{Field: packet.FieldState, Set: packet.NewRanges(packet.Single(packet.Number(uint64(packet.Established))), packet.Single(packet.Number(uint64(packet.Related))))},
+		packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Single(packet.Value{})}},
+	}}
+	switch s {
+	case New:
+		return []region{first}
+	case Established:
+		return []region{flow}
+	case AnyState:
+		return []region{{"any", packet.All{}}}
+	}
+	return []region{first, flow}
+}
+
+// Hooks returns the hooks at which a policy says something.
+func Hooks(rs *rules.Ruleset) []packet.Hook {
+	hooks := []packet.Hook{packet.Input}
+	if rs.Outbound != packet.Accept || len(rs.OutboundBlocks) > 0 {
+		hooks = append(hooks, packet.Output)
+	}
+	if rs.Routed != rules.RoutedIgnore {
+		hooks = append(hooks, packet.Forward)
+	}
+	return hooks
+}
+
+// Find compares. Its error is one of fwctl itself: a witness that the two ways
+// of deciding a packet do not agree on.
+func Find(q Question) (*Report, error) {
+	r := &Report{Compared: []Compared{}, Findings: []Finding{}, Beside: q.Host.Beside, Managers: q.Host.Managers}
+	if r.Beside == nil {
+		r.Beside = []live.Beside{}
+	}
+	if r.Managers == nil {
+		r.Managers = []live.Manager{}
+	}
+	if q.Budget == 0 {
+		q.Budget = DefaultBudget
+	}
+	for _, hook := range Hooks(q.Policy) {
+		for _, is6 := range []bool{false, true} {
+			if err := r.compare(q, hook, is6); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.tampered(q.Changes)
+	r.surroundings(q)
+	r.sort()
+	r.judge()
+	return r, nil
+}
+
+// compare adds what differs at one hook and in one family.
+func (r *Report) compare(q Question, hook packet.Hook, is6 bool) error {
+	regions := q.States.regions()
+	c, err := newComparison(q, hook, is6)
+	for i := 0; err == nil && i < len(regions); i++ {
+		err = c.region(r, regions[i])
+	}
+	if errors.Is(err, packet.ErrBudget) {
+		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: hook.String(), Family: family(is6),
+			Summary: fmt.Sprintf("hook %s, family %s: more than %d nodes of decision diagrams; nothing follows", hook, family(is6), q.Budget)})
+		return nil
+	}
+	return err
+}
+
+func family(is6 bool) string {
+	if is6 {
+		return "ip6"
+	}
+	return "ip"
+}
+
+// mostDetails is how many lines a finding lists before it says that there are
+// more.
+const mostDetails = 10
+
+func (r *Report) tampered(changes []string) {
+	if len(changes) == 0 {
+		return
+	}
+	details := slices.Clone(changes[:min(len(changes), mostDetails)])
+	if more := len(changes) - len(details); more > 0 {
+		details = append(details, fmt.Sprintf("and %d more", more))
+	}
+	r.Findings = append(r.Findings, Finding{Kind: Tampered, Details: details,
+		Summary: fmt.Sprintf("fwctl's own rules are not as they were put there; an apply would make %s", plural(len(changes), "change"))})
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// surroundings adds what acts on packets beside the rules that were compared.
+func (r *Report) surroundings(q Question) {
+	for _, m := range r.Managers {
+		if m.Advice != "" && !slices.Contains(q.Known, m.Name) {
+			r.Findings = append(r.Findings, Finding{Kind: Manager, Summary: fmt.Sprintf("%s is at work here, too (%s): %s", m.Name, m.Sign, m.Advice)})
+		}
+	}
+	for _, b := range r.Beside {
+		if !b.Refuses && !slices.Contains(q.Known, b.Name) {
+			r.Findings = append(r.Findings, Finding{Kind: Unknown, Summary: b.Name + " acts on packets and is not modelled"})
+		}
+	}
+	for _, u := range q.Host.Unread {
+		r.Findings = append(r.Findings, Finding{Kind: Unknown, Summary: "not read: " + u})
+	}
+}

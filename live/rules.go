@@ -1,0 +1,41 @@
+package live
+
+import (
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/read/nftables"
+)
+
+// HostRules is everything in the kernel that decides on packets at the hooks of
+// a policy, read as one state of it. What is there but was not read, or cannot
+// be modelled, is named in it.
+type HostRules struct {
+	Generation uint32            // of nf_tables
+	Tables     []*nftables.Table // those of iptables-nft included
+	Links      nftables.Links    // names of interfaces by index
+	Addrs4     packet.HostAddrs  // what the routing takes for the host's own
+	Addrs6     packet.HostAddrs
+	Beside     []Beside
+	Unread     []string // what could not be read, with the reason: nothing is proved without it
+	Managers   []Manager
+}
+
+// Beside is something that acts on packets and is not modelled.
+type Beside struct {
+	Name string `json:"name"` // "XDP program on eth0"
+	// Refuses says that it can only refuse packets, so that what the rules
+	// refuse stays refused.
+	Refuses bool `json:"refuses_only"`
+}
+
+// Addrs returns the host's own addresses of a family.
+func (h *HostRules) Addrs(is6 bool) packet.HostAddrs {
+	if is6 {
+		return h.Addrs6
+	}
+	return h.Addrs4
+}
+
+// Filter returns what the whole host does with packets of a family at a hook.
+func (h *HostRules) Filter(hook packet.Hook, is6 bool) *packet.Filter {
+	return nftables.Filter(h.Tables, hook, is6, h.Links)
+}

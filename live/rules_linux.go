@@ -1,0 +1,112 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/vishvananda/netlink"
+	"go4.org/netipx"
+	"golang.org/x/sys/unix"
+
+	"github.com/fwctl/fwctl/live/nftables"
+	"github.com/fwctl/fwctl/packet"
+	read "github.com/fwctl/fwctl/read/nftables"
+)
+
+// Rules reads everything that decides on packets in this network namespace. It
+// changes nothing and needs CAP_NET_ADMIN.
+func Rules(ctx context.Context) (*HostRules, error) {
+	if err := Privilege(); err != nil {
+		return nil, errReadPrivilege
+	}
+	survey, err := Look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := &HostRules{Managers: survey.Managers, Unread: survey.Unread}
+	if err := h.tables(ctx); err != nil {
+		return nil, err
+	}
+	if err := h.routes(); err != nil {
+		return nil, err
+	}
+	return h, h.links()
+}
+
+// errReadPrivilege is the error of a process that may not read the rules.
+var errReadPrivilege = errors.New("reading the host's rules needs CAP_NET_ADMIN: run it as root")
+
+// tables reads nf_tables.
+func (h *HostRules) tables(ctx context.Context) error {
+	c, err := nftables.Dial(0)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	all, err := c.All(ctx, math.MaxUint32)
+	if err != nil {
+		return err
+	}
+	h.Generation, h.Tables = all.Generation, all.Tables
+	for _, o := range all.Others {
+		if o.Family != "arp" { // it sees no IP packet
+			h.Beside = append(h.Beside, Beside{Name: fmt.Sprintf("chain %s of table %s %s", o.Chain, o.Family, o.Table)})
+		}
+	}
+	for _, f := range all.Flowtables {
+		h.Beside = append(h.Beside, Beside{Name: "flowtable " + f})
+	}
+	return nil
+}
+
+// routes reads which addresses the kernel takes for its own: the routes of the
+// local table, which is where fib looks, too.
+func (h *HostRules) routes() error {
+	for _, f := range []struct {
+		family int
+		is6    bool
+		into   *packet.HostAddrs
+	}{{netlink.FAMILY_V4, false, &h.Addrs4}, {netlink.FAMILY_V6, true, &h.Addrs6}} {
+		routes, err := netlink.RouteListFiltered(f.family, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return fmt.Errorf("read the local routes: %w", err)
+		}
+		var local, broadcast []packet.Range
+		for _, r := range routes {
+			p, ok := prefix(r.Dst)
+			if !ok {
+				continue
+			}
+			all := packet.Range{Lo: packet.AddrValue(p.Masked().Addr()), Hi: packet.AddrValue(netipx.PrefixLastIP(p))}
+			switch r.Type {
+			case unix.RTN_LOCAL:
+				local = append(local, all)
+			case unix.RTN_BROADCAST:
+				broadcast = append(broadcast, all)
+			}
+		}
+		if !f.is6 {
+			broadcast = append(broadcast, packet.Single(packet.Number(math.MaxUint32)))
+		}
+		*f.into = packet.HostAddrs{Known: true, Local: packet.NewRanges(local...), Broadcast: packet.NewRanges(broadcast...)}
+	}
+	return nil
+}
+
+func (h *HostRules) links() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("read the interfaces: %w", err)
+	}
+	h.Links = read.Links{}
+	for _, l := range links {
+		at := l.Attrs()
+		h.Links[uint32(at.Index)] = at.Name
+		if at.Xdp != nil && at.Xdp.Attached {
+			h.Beside = append(h.Beside, Beside{Name: "XDP program on " + at.Name})
+		}
+	}
+	return nil
+}

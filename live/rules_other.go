@@ -1,0 +1,13 @@
+//go:build !linux
+
+package live
+
+import (
+	"context"
+	"errors"
+)
+
+// Rules reads what decides on packets. On this system it cannot.
+func Rules(context.Context) (*HostRules, error) {
+	return nil, errors.New("the running rules can be read on Linux only")
+}
