@@ -35,17 +35,16 @@ var (
 
 // whole is a file of a policy: what is in it before it is merged with others.
 type whole struct {
-	include    []Text
-	includePos Pos
-	version    Value[int64]
-	defaults   Defaults
-	safety     Safety
+	include  []Text
+	version  Value[int64]
+	defaults Defaults
+	safety   Safety
 }
 
 var rootKeys = []key[whole]{
 	{keyInfo{"version", "the version of the policy language: 1", form{kinds: integerKind, min: 1, max: 1, example: "1"}, false}, (*reader).setVersion},
 	{keyInfo{"include", "other files of this policy, relative to this one or absolute; a glob may match nothing", listOf(form{kinds: stringKind}, "an array of paths", `["conf.d/*.toml"]`), false},
-		func(r *reader, w *whole, v *node) { w.include, w.includePos = r.texts(v), r.pos(v.off) }},
+		func(r *reader, w *whole, v *node) { w.include = r.texts(v) }},
 	{keyInfo{"defaults", "what happens to packets that no section speaks of", tableOf("[defaults]", defaultsKeys), false},
 		func(r *reader, w *whole, v *node) { readTable(r, v, "[defaults]", defaultsKeys, &w.defaults) }},
 	{keyInfo{"safety", "what protects the administrator", tableOf("[safety]", safetyKeys), false},
