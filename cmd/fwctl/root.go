@@ -56,7 +56,7 @@ POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`
 	g.flags(root)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true}) // --help is enough
 	root.AddCommand(
-		newCheck(g), newRender(g), newExplain(g), newFacts(g), newSchema(g),
+		newCheck(g), newRender(g), newCompare(g), newExplain(g), newFacts(g), newSchema(g),
 		newApply(g), newStatus(g), newDrift(g), newBoot(g), newOff(g),
 		newCompletion(g), newVersion(g),
 	)
