@@ -11,6 +11,7 @@ type Facts struct {
 	Fields   [fieldCount]Value // FieldIn and FieldOut are not used
 	In, Out  string            // names of interfaces, "" for none
 	Unknowns map[string]bool   // absent ones do not hold
+	host     HostAddrs         // makes the kinds of addresses, where it is known
 }
 
 // Facts returns what the packet itself says. Fields that it says nothing of are
@@ -54,6 +55,9 @@ func (fl *Filter) Decide(f *Facts) Decided {
 func (fl *Filter) Trail(f *Facts) []Decided {
 	var trail []Decided
 	for _, c := range fl.Base {
+		if !f.holds(c.When) {
+			continue
+		}
 		d := fl.through(c, f)
 		trail = append(trail, d)
 		if d.Outcome != OutcomeAccept {
@@ -80,13 +84,10 @@ func (fl *Filter) follow(c *Chain, f *Facts, depth int) (d Decided, ended bool) 
 	if c == nil || depth > maxDepth {
 		return Decided{Outcome: OutcomeUnknown}, true
 	}
-	for _, s := range c.Rules {
-		if !f.holds(s.Cond) {
+	for i := range c.Rules {
+		s := f.chosen(&c.Rules[i])
+		if s == nil {
 			continue
-		}
-		for _, w := range s.Writes {
-			old := f.Fields[w.Field]
-			f.Fields[w.Field] = old.Xor(old.And(w.Mask)).Or(w.Value.And(w.Mask))
 		}
 		switch s.Outcome {
 		case OutcomeContinue:
@@ -103,6 +104,44 @@ func (fl *Filter) follow(c *Chain, f *Facts, depth int) (d Decided, ended bool) 
 		}
 	}
 	return Decided{}, false
+}
+
+// chosen does the writes of a rule that holds and returns the step whose outcome
+// counts, nil if there is none.
+func (f *Facts) chosen(s *Step) *Step {
+	if !f.holds(s.Cond) {
+		return nil
+	}
+	for _, w := range s.Writes {
+		f.write(w)
+	}
+	if len(s.Cases) == 0 {
+		return s
+	}
+	for i := range s.Cases {
+		if c := &s.Cases[i]; f.holds(c.Cond) {
+			return f.chosen(c)
+		}
+	}
+	return nil
+}
+
+func (f *Facts) write(w Write) {
+	v := w.Value
+	switch {
+	case w.Unknown != "":
+		v = Value{}
+		w.bits(w.Field.width(f.Is6), func(i uint) {
+			if f.Unknowns[UnknownBit(w.Unknown, i)] {
+				v = v.Or(Number(1).shift(i))
+			}
+		})
+	case w.Copy:
+		v = f.Fields[w.From].moved(w.Shift).Xor(w.Value)
+	}
+	old := f.Fields[w.Field]
+	f.Fields[w.Field] = old.Xor(old.And(w.Mask)).Or(v.And(w.Mask))
+	f.SetKinds(f.host)
 }
 
 // holds reports whether the condition holds for the facts.

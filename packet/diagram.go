@@ -249,27 +249,32 @@ func (s *store) quantify(f Node, drop func(uint32) bool, join func(f, g Node) No
 	return n
 }
 
-// assign puts constants in the place of the bits that value knows.
-func (s *store) assign(f Node, value func(level uint32) (bit, known bool)) Node {
-	return s.assignIn(f, value, map[Node]Node{})
+// assign puts sets in the place of the bits that value knows, all at once; there
+// are none at the level last or behind it.
+func (s *store) assign(f Node, last uint32, value func(level uint32) (bit Node, known bool)) Node {
+	return s.assignIn(f, last, value, map[Node]Node{})
 }
 
-func (s *store) assignIn(f Node, value func(uint32) (bool, bool), done map[Node]Node) Node {
-	if f < terminals {
+func (s *store) assignIn(f Node, last uint32, value func(uint32) (Node, bool), done map[Node]Node) Node {
+	if s.level(f) >= last {
 		return f
 	}
 	if n, ok := done[f]; ok {
 		return n
 	}
 	b := s.nodes[f]
+	bit, known := value(b.level)
+	if !known {
+		bit = s.node(b.level, False, True)
+	}
 	var n Node
-	switch bit, known := value(b.level); {
-	case known && bit:
-		n = s.assignIn(b.hi, value, done)
-	case known:
-		n = s.assignIn(b.lo, value, done)
+	switch bit {
+	case True:
+		n = s.assignIn(b.hi, last, value, done)
+	case False:
+		n = s.assignIn(b.lo, last, value, done)
 	default:
-		n = s.node(b.level, s.assignIn(b.lo, value, done), s.assignIn(b.hi, value, done))
+		n = s.ite(bit, s.assignIn(b.hi, last, value, done), s.assignIn(b.lo, last, value, done))
 	}
 	done[f] = n
 	return n

@@ -84,7 +84,7 @@ func TestOperationsOnTables(t *testing.T) {
 		check("exists", s.exists(f, dropped), func(i int) Node { return pick(some(i, True), True, False) })
 		check("forall", s.forall(f, dropped), func(i int) Node { return pick(some(i, False), False, True) })
 		fixed := r.Uint32N(256)
-		check("assign", s.assign(g, func(l uint32) (bool, bool) { return fixed>>l&1 == 1, dropped(l) }),
+		check("assign", s.assign(g, vars, func(l uint32) (Node, bool) { return truth(fixed>>l&1 == 1), dropped(l) }),
 			func(i int) Node {
 				for l := range uint32(vars) {
 					if dropped(l) {

@@ -167,8 +167,9 @@ func (s *Space) witness(set Node, unknowns bool) *Witness {
 }
 
 // SetKinds sets the kinds of source and destination where the host's addresses
-// are known.
+// are known, now and whenever a filter changes one of the two.
 func (f *Facts) SetKinds(h HostAddrs) {
+	f.host = h
 	if !h.Known {
 		return
 	}

@@ -1,5 +1,7 @@
 package packet
 
+import "slices"
+
 // Field is a part of a packet, or of what the kernel knows of it, that rules
 // can ask for.
 type Field uint8
@@ -84,6 +86,17 @@ var fieldTable = [fieldCount]fieldInfo{
 
 // String returns the field's name, nft's where it has one.
 func (f Field) String() string { return fieldTable[f].name }
+
+// FieldsBut returns every field but the given ones.
+func FieldsBut(but ...Field) []Field {
+	var out []Field
+	for f := range fieldCount {
+		if !slices.Contains(but, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
 
 // width returns the field's bits in a family.
 func (f Field) width(is6 bool) uint {

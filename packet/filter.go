@@ -1,5 +1,7 @@
 package packet
 
+import "strconv"
+
 // Filter is a packet filter in one common form, whatever language it was written
 // in: the chains that a packet meets at one hook. Readers make it. It has two
 // meanings that are tested against each other: a Space turns it into a decision
@@ -14,7 +16,11 @@ type Filter struct {
 type Chain struct {
 	Name   string
 	Policy Outcome // of a base chain that a packet reaches the end of: OutcomeAccept or OutcomeDrop
+	When   Cond    // of a base chain: the packets that meet it, others go on to the next one; nil: all
 	Rules  []Step
+
+	Priority int  // of a base chain at its hook, lowest first
+	NAT      bool // a base chain that translates, until one has: see Source
 }
 
 // Step is one rule: if the condition holds, the writes are done, then the
@@ -24,7 +30,11 @@ type Step struct {
 	Writes  []Write
 	Outcome Outcome
 	Chain   string // of OutcomeJump and OutcomeGoto
-	Place   Place
+	// Cases are what remains of the rule after its writes, in place of an
+	// outcome: the first whose condition holds is taken, and no other is tried,
+	// whatever it changes. Nothing happens if none holds.
+	Cases []Step
+	Place Place
 }
 
 // Place says which rule of which source a Step stands for.
@@ -61,11 +71,32 @@ func (o Outcome) String() string { return nameOf(outcomeNames[:], uint8(o)) }
 // final reports whether the outcome ends the base chain.
 func (o Outcome) final() bool { return o <= OutcomeUnknown }
 
-// Write gives a field, or the bits of it under a mask, a constant value.
+// Write gives a field, or the bits of it under a mask, a value: a constant, bits
+// of a field, or something unknown.
 type Write struct {
 	Field Field
 	Mask  Value // the bits that are written
-	Value Value
+	Value Value // the constant; with Copy the bits that are turned over
+	// Copy says that the bits come from another field, or from other places of
+	// the same: bit i is bit i+Shift of From.
+	Copy  bool
+	From  Field
+	Shift int
+	// Unknown, if not empty, says that the bits are unknown: bit i is the unknown
+	// that UnknownBit names.
+	Unknown string
+}
+
+// UnknownBit is the key of the unknown that a Write gives to a bit.
+func UnknownBit(key string, bit uint) string { return key + ", bit " + strconv.Itoa(int(bit)) }
+
+// bits calls f for each bit that is written.
+func (w Write) bits(width uint, f func(i uint)) {
+	for i := range width {
+		if w.Mask.bit(i) {
+			f(i)
+		}
+	}
 }
 
 // Cond is a condition on a packet: one of the types below.
@@ -142,18 +173,33 @@ func walk(c Cond, f func(Cond)) {
 	}
 }
 
-// conditions calls f for every condition of the filter.
+// conditions calls f for every condition of the filter, and for every unknown
+// that it writes.
 func (fl *Filter) conditions(f func(Cond)) {
-	each := func(c *Chain) {
-		for _, s := range c.Rules {
-			walk(s.Cond, f)
-		}
-	}
 	for _, c := range fl.Base {
-		each(c)
+		walk(c.When, f)
+		eachStep(c.Rules, func(s *Step) { s.conditions(f) })
 	}
 	for _, c := range fl.Chains {
-		each(c)
+		eachStep(c.Rules, func(s *Step) { s.conditions(f) })
+	}
+}
+
+func (s *Step) conditions(f func(Cond)) {
+	walk(s.Cond, f)
+	for _, w := range s.Writes {
+		if w.Unknown == "" {
+			continue
+		}
+		w.bits(w.Field.width(true), func(i uint) { f(Unknown{Key: UnknownBit(w.Unknown, i), Unsupported: true}) })
+	}
+}
+
+// eachStep calls f for every step, those among the cases of others included.
+func eachStep(steps []Step, f func(*Step)) {
+	for i := range steps {
+		f(&steps[i])
+		eachStep(steps[i].Cases, f)
 	}
 }
 

@@ -100,11 +100,45 @@ func (w world) chain(name string, callees []string) *Chain {
 			s.Chain = callees[w.r.IntN(len(callees))]
 		}
 		if w.r.IntN(6) == 0 {
-			s.Writes = append(s.Writes, Write{FieldMark, Number(3), w.value(FieldMark)})
+			s.Writes = append(s.Writes, w.write())
+		}
+		if w.r.IntN(12) == 0 {
+			s.Cases = w.cases(s)
 		}
 		c.Rules = append(c.Rules, s)
 	}
 	return c
+}
+
+func (w world) write() Write {
+	switch w.r.IntN(20) {
+	case 0:
+		return Write{Field: FieldMark, Mask: Number(3), Copy: true, From: FieldDstPort, Shift: w.r.IntN(3) - 1, Value: w.value(FieldMark)}
+	case 1:
+		return Write{Field: FieldMark, Mask: Number(3), Copy: true, From: FieldMark, Shift: 1, Value: w.value(FieldMark)}
+	case 2:
+		return Write{Field: FieldMark, Mask: Number(1), Unknown: "hash"}
+	case 3:
+		return Write{Field: FieldDst, Mask: ones(FieldDst.width(w.is6)), Value: w.value(FieldDst)}
+	case 4:
+		return Write{Field: FieldDst, Mask: Number(3), Copy: true, From: FieldSrc}
+	}
+	return Write{Field: FieldMark, Mask: Number(3), Value: w.value(FieldMark)}
+}
+
+// cases makes several rests of a rule, that of s among them.
+func (w world) cases(s Step) []Step {
+	s.Cond = w.cond(1)
+	cases := []Step{s}
+	for range w.r.IntN(3) {
+		other := Step{Cond: w.cond(1), Outcome: Outcome(w.r.IntN(6)), Writes: []Write{w.write()}}
+		if w.r.IntN(3) == 0 {
+			other.Cases = []Step{{Cond: w.cond(0), Outcome: Outcome(w.r.IntN(6))}}
+		}
+		cases = append(cases, other)
+	}
+	w.r.Shuffle(len(cases), func(i, j int) { cases[i], cases[j] = cases[j], cases[i] })
+	return cases
 }
 
 func (w world) filter() *Filter {
@@ -116,7 +150,11 @@ func (w world) filter() *Filter {
 		names = append(names, n)
 	}
 	for i := range 1 + w.r.IntN(3) {
-		f.Base = append(f.Base, w.chain(fmt.Sprint("base", i), names))
+		c := w.chain(fmt.Sprint("base", i), names)
+		if w.r.IntN(3) == 0 {
+			c.When = w.cond(1)
+		}
+		f.Base = append(f.Base, c)
 	}
 	return f
 }
@@ -131,6 +169,7 @@ func (w world) facts() *Facts {
 	for i := range 3 {
 		f.Unknowns[fmt.Sprint("rate ", i)] = w.r.IntN(2) == 0
 	}
+	f.Unknowns[UnknownBit("hash", 0)] = w.r.IntN(2) == 0
 	f.SetKinds(w.host)
 	return f
 }
@@ -150,7 +189,7 @@ const smallBudget = 50_000
 // undecided fails unless the error is a spent budget, and not too often.
 func undecided(t *testing.T, err error, given *int) {
 	t.Helper()
-	if *given++; !errors.Is(err, ErrBudget) || *given > 100 {
+	if *given++; !errors.Is(err, ErrBudget) || *given > 150 {
 		t.Fatal(err, *given)
 	}
 }

@@ -3,7 +3,8 @@ package packet
 // Frame returns the packets that can stand at a hook: those with the interfaces
 // that it has, one of the connection states, a protocol's fields only where the
 // protocol has them and, where the host's addresses are known, destinations that
-// the routing sends there.
+// the routing sends there. At prerouting the outgoing interface is the one of
+// [Arrival].
 func (s *Space) Frame(h Hook) Cond {
 	in, out := Cond(Iface{Pattern: ""}), Cond(Iface{Out: true, Pattern: ""})
 	switch h {
@@ -11,8 +12,10 @@ func (s *Space) Frame(h Hook) Cond {
 		in = Not{in}
 	case Output:
 		out = Not{out}
-	case Forward:
+	case Forward, Prerouting:
 		in, out = Not{in}, Not{out}
+	case Postrouting:
+		in, out = All{}, Not{out}
 	}
 	f := All{in, out, s.named(FieldIn), s.named(FieldOut),
 		In{FieldState, Ranges{{Number(0), Number(uint64(Untracked))}}}, fieldsOfProtocol()}

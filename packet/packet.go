@@ -6,17 +6,19 @@ import (
 )
 
 // Hook is the place in the kernel's path at which a packet is judged. The zero
-// value is Input. Only the hooks at which a policy decides are listed.
+// value is Input.
 type Hook uint8
 
-// The hooks, in the words of nft(8).
+// The hooks, in the words of nft(8). A policy decides at the first three.
 const (
-	Input   Hook = iota // for this host
-	Output              // from this host
-	Forward             // through this host
+	Input       Hook = iota // for this host
+	Output                  // from this host
+	Forward                 // through this host
+	Prerouting              // arrived, before it is known for whom
+	Postrouting             // about to leave
 )
 
-var hookNames = [...]string{"input", "output", "forward"}
+var hookNames = [...]string{"input", "output", "forward", "prerouting", "postrouting"}
 
 // String returns nft's name of the hook.
 func (h Hook) String() string { return nameOf(hookNames[:], uint8(h)) }

@@ -114,7 +114,7 @@ const leafFall Node = 8
 // Reject and Unknown.
 func (s *Space) Build(f *Filter) (n Node, err error) {
 	defer s.guard(&err)
-	b := &build{s: s, f: f, done: map[string]Node{}, busy: map[string]bool{}, writes: map[string]bool{}}
+	b := &build{s: s, f: f, done: map[string]Node{}, busy: map[string]bool{}, writes: map[*Chain]bool{}, left: mostSteps}
 	n = Node(OutcomeAccept)
 	for _, c := range slices.Backward(f.Base) {
 		n = b.base(c, n)
@@ -134,11 +134,24 @@ type build struct {
 	f      *Filter
 	done   map[string]Node // chains without writes, falling through to leafFall
 	busy   map[string]bool // chains being built: what jumps back to them loops
-	writes map[string]bool // whether a chain, or one that it calls, writes
+	writes map[*Chain]bool // whether a chain, or one that it calls, writes
+	left   int             // how many more rules may be tried
 }
+
+// mostSteps bounds the work for chains that write and are called from many
+// places, each time anew.
+const mostSteps = 20_000_000
 
 // base puts a base chain before what follows when it accepts.
 func (b *build) base(c *Chain, next Node) Node {
+	n := b.meet(c, next)
+	if c.When != nil {
+		n = b.s.store.ite(b.s.cond(c.When), n, next)
+	}
+	return n
+}
+
+func (b *build) meet(c *Chain, next Node) Node {
 	end := Node(c.Policy)
 	if c.Policy == OutcomeAccept {
 		end = next
@@ -179,14 +192,17 @@ func (b *build) rules(c *Chain, fall, accept Node, depth int) Node {
 // run returns where the run of rules that ends with rule i begins: neighbours
 // with one final outcome, of which only the union of conditions counts.
 func (b *build) run(rules []Step, i int) int {
-	if !rules[i].Outcome.final() || len(rules[i].Writes) > 0 {
+	if !rules[i].plain() {
 		return i
 	}
-	for i > 0 && rules[i-1].Outcome == rules[i].Outcome && len(rules[i-1].Writes) == 0 {
+	for i > 0 && rules[i-1].Outcome == rules[i].Outcome && rules[i-1].plain() {
 		i--
 	}
 	return i
 }
+
+// plain reports whether the rule decides, and does nothing else.
+func (s *Step) plain() bool { return s.Outcome.final() && len(s.Writes) == 0 && len(s.Cases) == 0 }
 
 func (b *build) either(rules []Step) Node {
 	sets := make([]Node, len(rules))
@@ -226,12 +242,24 @@ func (b *build) target(r Step, fall, accept Node) Node {
 }
 
 func (b *build) step(r Step, rest, fall, accept Node, depth int) Node {
+	return b.s.store.ite(b.s.cond(r.Cond), b.then(r, rest, fall, accept, depth), rest)
+}
+
+// then is what becomes of a packet for which the rule's condition holds.
+func (b *build) then(r Step, rest, fall, accept Node, depth int) Node {
+	if b.left--; b.left < 0 {
+		panic(ErrBudget)
+	}
 	then := rest
-	switch r.Outcome {
-	case OutcomeContinue:
-	case OutcomeJump:
+	switch {
+	case len(r.Cases) > 0:
+		for _, c := range slices.Backward(r.Cases) {
+			then = b.s.store.ite(b.s.cond(c.Cond), b.then(c, rest, fall, accept, depth), then)
+		}
+	case r.Outcome == OutcomeContinue:
+	case r.Outcome == OutcomeJump:
 		then = b.call(r.Chain, rest, accept, depth)
-	case OutcomeGoto:
+	case r.Outcome == OutcomeGoto:
 		then = b.call(r.Chain, fall, accept, depth)
 	default:
 		then = b.target(r, fall, accept)
@@ -239,7 +267,7 @@ func (b *build) step(r Step, rest, fall, accept Node, depth int) Node {
 	for _, w := range slices.Backward(r.Writes) {
 		then = b.s.write(then, w)
 	}
-	return b.s.store.ite(b.s.cond(r.Cond), then, rest)
+	return then
 }
 
 // call returns what a chain does before fall. One that writes nothing is built
@@ -271,27 +299,52 @@ func (b *build) hasWrites(c *Chain, depth int) bool {
 	if c == nil || depth > maxDepth {
 		return false
 	}
-	if w, ok := b.writes[c.Name]; ok {
+	if w, ok := b.writes[c]; ok {
 		return w
 	}
-	b.writes[c.Name] = false // a loop adds nothing
-	w := slices.ContainsFunc(c.Rules, func(r Step) bool {
-		return len(r.Writes) > 0 || (r.Outcome == OutcomeJump || r.Outcome == OutcomeGoto) && b.hasWrites(b.f.Chains[r.Chain], depth+1)
+	b.writes[c] = false // a loop adds nothing
+	w := false
+	eachStep(c.Rules, func(r *Step) {
+		jumps := r.Outcome == OutcomeJump || r.Outcome == OutcomeGoto
+		w = w || len(r.Writes) > 0 || jumps && b.hasWrites(b.f.Chains[r.Chain], depth+1)
 	})
-	b.writes[c.Name] = w
+	b.writes[c] = w
 	return w
 }
 
 // write returns the diagram of what comes after a field was given a value.
 func (s *Space) write(n Node, w Write) Node {
 	width := w.Field.width(s.is6)
-	return s.store.assign(n, func(level uint32) (bit, known bool) {
+	last := firstLevel[w.Field+1]
+	return s.store.assign(n, last, func(level uint32) (bit Node, known bool) {
 		f, i, ok := fieldAt(level)
 		if !ok || f != w.Field || i >= width || !w.Mask.bit(i) {
-			return false, false
+			return 0, false
 		}
-		return w.Value.bit(i), true
+		return s.written(w, i), true
 	})
+}
+
+// written returns the packets in which a written bit becomes 1.
+func (s *Space) written(w Write, i uint) Node {
+	switch from := int(i) + w.Shift; {
+	case w.Unknown != "":
+		return s.unknown(UnknownBit(w.Unknown, i))
+	case w.Copy && from >= 0 && from < int(w.From.width(s.is6)):
+		n := s.store.node(levelOf(w.From, uint(from)), False, True)
+		if w.Value.bit(i) {
+			n = s.store.not(n)
+		}
+		return n
+	}
+	return truth(w.Value.bit(i))
+}
+
+func truth(b bool) Node {
+	if b {
+		return True
+	}
+	return False
 }
 
 // cond returns the set of packets for which a condition holds.

@@ -92,6 +92,17 @@ func (v Value) shift(n uint) Value {
 	return Value{v.Hi<<n | v.Lo>>(64-n), v.Lo << n}
 }
 
+// moved moves the bits down by n, or up by -n.
+func (v Value) moved(n int) Value {
+	switch {
+	case n <= 0:
+		return v.shift(uint(-n))
+	case n >= 64:
+		return Value{Lo: v.Hi >> (n - 64)}
+	}
+	return Value{v.Hi >> n, v.Lo>>n | v.Hi<<(64-n)}
+}
+
 // bit returns bit i, 0 the lowest.
 func (v Value) bit(i uint) bool {
 	if i >= 64 {
