@@ -11,3 +11,6 @@ import (
 func Rules(context.Context) (*HostRules, error) {
 	return nil, errors.New("the running rules can be read on Linux only")
 }
+
+// RuleTexts knows no rules on this system.
+func RuleTexts(context.Context, string, string) map[uint64]string { return nil }

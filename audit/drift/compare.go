@@ -16,12 +16,11 @@ type comparison struct {
 	policy, host *packet.Filter
 	p, h         packet.Node // their diagrams
 	frame        packet.Node // the packets that can stand at the hook
-	flags        map[string]bool
+	over         packet.Node // those of them that are compared
 }
 
 func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
 	c := &comparison{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6), host: q.Host.Filter(hook, is6)}
-	c.flags = c.host.Unknowns()
 	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, c.policy, c.host)
 	var errs [3]error
 	c.p, errs[0] = c.space.Build(c.policy)
@@ -36,7 +35,6 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 
 // region adds what differs among some of the packets.
 func (c *comparison) region(r *Report, reg region) error {
-	before := len(r.Findings)
 	cond, err := c.space.Set(reg.cond)
 	if err != nil {
 		return err
@@ -45,13 +43,17 @@ func (c *comparison) region(r *Report, reg region) error {
 	if err != nil {
 		return err
 	}
+	c.over = over
+	equal := true
 	for _, d := range differences {
-		if err := c.difference(r, reg.name, over, d); err != nil {
+		found, err := c.difference(r, reg.name, d)
+		if err != nil {
 			return err
 		}
+		equal = equal && !found
 	}
 	r.Compared = append(r.Compared, Compared{Hook: c.hook.String(), Family: family(c.is6), State: reg.name,
-		Equal: len(r.Findings) == before, Nodes: c.space.Nodes()})
+		Equal: equal, Nodes: c.space.Nodes()})
 	return nil
 }
 
@@ -69,25 +71,40 @@ var differences = []differing{
 	{Unknown, [][2]packet.Outcome{{packet.OutcomeDrop, packet.OutcomeUnknown}, {packet.OutcomeAccept, packet.OutcomeUnknown}, {packet.OutcomeReject, packet.OutcomeUnknown}}},
 }
 
-// difference adds the findings of one kind: first what differs whatever the
-// unknowns are, then what differs only for some of their values.
-func (c *comparison) difference(r *Report, state string, over packet.Node, d differing) error {
-	set, err := c.where(over, d.pairs)
+// difference adds the findings of one kind, and reports whether there are any.
+// They come in three parts: what differs whatever the unknowns are; what differs
+// under some condition that no packet decides, like a rate; what differs only if
+// something that was not understood holds, or does not.
+func (c *comparison) difference(r *Report, state string, d differing) (found bool, err error) {
+	set, err := c.where(c.over, d.pairs)
 	if err != nil || set == packet.False {
-		return err
+		return false, err
 	}
 	always, err := c.space.Always(set)
 	if err != nil {
-		return err
+		return true, err
 	}
 	if err := c.findings(r, always, finding{kind: d.kind, state: state}, d); err != nil {
-		return err
+		return true, err
 	}
-	rest, err := c.space.Minus(set, always)
+	if set, err = c.space.Minus(set, always); err != nil {
+		return true, err
+	}
+	sometimes, err := c.space.Whatever(set)
 	if err != nil {
-		return err
+		return true, err
 	}
-	return c.findings(r, rest, finding{kind: Unknown, would: d.kind, state: state}, d)
+	if err := c.findings(r, sometimes, finding{kind: d.kind, state: state}, d); err != nil {
+		return true, err
+	}
+	ever, err := c.space.Ever(sometimes)
+	if err != nil {
+		return true, err
+	}
+	if set, err = c.space.Minus(set, ever); err != nil {
+		return true, err
+	}
+	return true, c.findings(r, set, finding{kind: Unknown, would: d.kind, state: state}, d)
 }
 
 // where returns the packets with one of the pairs of outcomes.
@@ -140,11 +157,16 @@ func (c *comparison) findings(r *Report, set packet.Node, f finding, d differing
 				return err
 			}
 		}
+		// Of a packet that is in the set whatever an unknown is, one finding is
+		// enough, even if for other values of it another rule decides.
+		if mine, err = c.space.Ever(mine); err != nil {
+			return err
+		}
 		out, err := c.describe(mine, w, f)
 		if err != nil {
 			return err
 		}
-		r.Findings = append(r.Findings, out)
+		r.merge(out)
 		if set, err = c.space.Minus(set, mine); err != nil {
 			return err
 		}
@@ -170,6 +192,7 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 		return witnessed{}, err
 	}
 	w := witnessed{Witness: found}
+	c.usual(found.Facts)
 	p, h := *found.Facts, *found.Facts
 	w.policy = c.policy.Decide(&p)
 	trail := c.host.Trail(&h)
@@ -182,6 +205,18 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 			w.policy.Outcome, w.policy.By.Name, w.outcome, w.host.By.Text)
 	}
 	return w, nil
+}
+
+// usual sets the unknowns that the witness leaves open: a rate is not used up, a
+// date has not come.
+func (c *comparison) usual(f *packet.Facts) {
+	for _, unknowns := range []map[string]bool{c.policy.Unknowns(), c.host.Unknowns()} {
+		for key, unsupported := range unknowns {
+			if _, set := f.Unknowns[key]; !set {
+				f.Unknowns[key] = !unsupported
+			}
+		}
+	}
 }
 
 // blame picks from the base chains that a packet met the decision that matters:

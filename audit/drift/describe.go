@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fwctl/fwctl/packet"
@@ -13,26 +14,17 @@ const (
 	mostSections = 6
 )
 
+// others stands for more of a list.
+const others = "and others"
+
 // counted are the fields by which packets are told apart when they are counted.
 var counted = []packet.Field{packet.FieldProto, packet.FieldType, packet.FieldDstPort, packet.FieldSrcPort, packet.FieldDst, packet.FieldSrc}
 
 // describe makes a finding of a set of packets.
 func (c *comparison) describe(set packet.Node, w witnessed, f finding) (Finding, error) {
-	out := Finding{Kind: f.kind, Hook: c.hook.String(), Family: family(c.is6), State: f.state}
+	out := Finding{Kind: f.kind, Hook: c.hook.String(), Examples: []Example{c.example(w, f.state)}}
 	if f.kind == Unknown {
 		out.Would = f.would.String()
-	}
-	groups, more, err := c.space.Groups(set, mostGroups)
-	if err != nil {
-		return out, err
-	}
-	for _, g := range groups {
-		out.Packets = append(out.Packets, g.String())
-	}
-	out.More = more
-	out.Summary = strings.Join(out.Packets[:min(len(out.Packets), 2)], "; ")
-	if more || len(out.Packets) > 2 {
-		out.Summary += "; and more"
 	}
 	ever, err := c.space.Ever(set)
 	if err != nil {
@@ -41,17 +33,56 @@ func (c *comparison) describe(set packet.Node, w witnessed, f finding) (Finding,
 	if out.Count, err = c.space.Count(ever, counted...); err != nil {
 		return out, err
 	}
-	out.Witness = c.shown(w)
-	out.Host = hostSide(w)
-	out.Policy = policySide(w.policy)
+	if out.Packets, out.More, err = c.groups(ever); err != nil {
+		return out, err
+	}
 	out.Sections, err = c.sections(set, w)
 	return out, err
 }
 
-func (c *comparison) shown(w witnessed) *Witness {
+// groups puts a set into words. What every packet that was compared has, or all
+// but those of the loopback interface, is not said again.
+func (c *comparison) groups(set packet.Node) (texts []string, more bool, err error) {
+	wide := set
+	for _, f := range []packet.Field{packet.FieldIn, packet.FieldOut, packet.FieldDst} {
+		if wide, err = c.widen(set, wide, f); err != nil {
+			return nil, false, err
+		}
+	}
+	gs, more, err := c.space.Groups(wide, mostGroups)
+	for _, g := range gs {
+		texts = append(texts, g.String())
+	}
+	return texts, more, err
+}
+
+// widen drops a field from what already stands for the set, if the packets that
+// were compared make the set of it again.
+func (c *comparison) widen(set, wide packet.Node, f packet.Field) (packet.Node, error) {
+	wider, err := c.space.Only(wide, packet.FieldsBut(f)...)
+	if err != nil {
+		return 0, err
+	}
+	for _, also := range []packet.Cond{packet.All{}, packet.Not{Cond: packet.Iface{Pattern: "lo"}}, packet.Not{Cond: packet.Iface{Pattern: "lo", Out: true}}} {
+		over, err := c.space.Set(also)
+		if err != nil {
+			return 0, err
+		}
+		if over, err = c.space.And(over, c.over); err != nil {
+			return 0, err
+		}
+		back, err := c.space.And(over, wider)
+		if err != nil || back == set {
+			return wider, err
+		}
+	}
+	return wide, nil
+}
+
+func (c *comparison) example(w witnessed, state string) Example {
 	p := w.Packet
 	p.Hook = c.hook
-	out := &Witness{Packet: p.String(), Of: p}
+	out := Example{Packet: p.String(), Family: family(c.is6), State: state, Of: p, Host: hostSide(w), Policy: policySide(w.policy)}
 	for _, u := range w.Unknowns {
 		text := u.Key
 		if !u.Holds {
@@ -66,34 +97,38 @@ func (c *comparison) shown(w witnessed) *Witness {
 }
 
 // hostSide names the rule that is to blame, and what becomes of the packet.
-func hostSide(w witnessed) *Side {
-	s := sideOf(w.host)
+func hostSide(w witnessed) Side {
+	s := SideOf(w.host)
 	s.Verdict = w.outcome.String()
-	switch {
-	case w.host.Policy && w.host.By == (packet.Place{}):
-		s.Rule = "no chain at this hook"
-	case w.host.Policy:
-		s.Rule = "policy " + w.host.Outcome.String()
-	}
 	return s
 }
 
-func policySide(d packet.Decided) *Side {
-	s := sideOf(d)
+func policySide(d packet.Decided) Side {
+	s := SideOf(d)
 	s.Source, s.Chain = "policy", ""
 	return s
 }
 
-func sideOf(d packet.Decided) *Side {
-	return &Side{Verdict: d.Outcome.String(), Source: d.By.Source, Table: d.By.Table, Chain: d.By.Chain,
+// SideOf says what decided, in words.
+func SideOf(d packet.Decided) Side {
+	s := Side{Verdict: d.Outcome.String(), Source: d.By.Source, Table: d.By.Table, Chain: d.By.Chain,
 		Handle: d.By.Handle, Rule: d.By.Text, Name: d.By.Name, At: d.By.At}
+	switch {
+	case d.Policy && d.By == (packet.Place{}):
+		s.Rule = "no chain at this hook"
+	case d.Policy:
+		s.Rule = "policy " + d.Outcome.String()
+	}
+	return s
 }
 
 // sections lists which parts of the policy decide on the packets of a set.
 func (c *comparison) sections(set packet.Node, w witnessed) ([]string, error) {
 	var names []string
 	for {
-		names = append(names, w.policy.By.Name)
+		if name := w.policy.By.Name; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 		mine, err := c.decidedBy(c.policy, c.p, w.policy, set)
 		if err != nil {
 			return nil, err
@@ -102,7 +137,7 @@ func (c *comparison) sections(set packet.Node, w witnessed) ([]string, error) {
 			return names, err
 		}
 		if len(names) == mostSections {
-			return append(names, "…"), nil
+			return append(names, others), nil
 		}
 		found, err := c.space.Witness(set)
 		if err != nil {

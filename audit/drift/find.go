@@ -119,7 +119,7 @@ func (r *Report) compare(q Question, hook packet.Hook, is6 bool) error {
 		err = c.region(r, regions[i])
 	}
 	if errors.Is(err, packet.ErrBudget) {
-		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: hook.String(), Family: family(is6),
+		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: hook.String(),
 			Summary: fmt.Sprintf("hook %s, family %s: more than %d nodes of decision diagrams; nothing follows", hook, family(is6), q.Budget)})
 		return nil
 	}

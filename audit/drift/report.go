@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
@@ -70,48 +71,119 @@ type Compared struct {
 	Nodes  int    `json:"nodes"` // of the decision diagrams, a measure of the work
 }
 
-// Finding is one way in which the host is not what the policy says.
+// Finding is one way in which the host is not what the policy says. One rule of
+// the host makes one finding of a kind, whatever families and states it touches.
 type Finding struct {
 	Kind    Kind     `json:"kind"`
-	Summary string   `json:"summary"` // one line; the packets, for kinds that are about packets
+	Summary string   `json:"summary"` // one line; of kinds that are about packets, which
 	Details []string `json:"details,omitempty"`
 
 	// Of kinds that are about packets:
-	Hook     string   `json:"hook,omitempty"`
-	Family   string   `json:"family,omitempty"`
-	State    string   `json:"state,omitempty"`
-	Would    string   `json:"would,omitempty"` // of Unknown: the kind that it is if the unknowns are so: "opened"
-	Packets  []string `json:"packets,omitempty"`
-	More     bool     `json:"more,omitempty"`  // there are other packets
-	Count    *big.Int `json:"count,omitempty"` // of packets, told apart by protocol, type, ports and addresses
-	Witness  *Witness `json:"witness,omitempty"`
-	Host     *Side    `json:"host,omitempty"`
-	Policy   *Side    `json:"policy,omitempty"`
-	Sections []string `json:"sections,omitempty"` // of the policy that are concerned, at most a few
+	Would    string    `json:"would,omitempty"` // of Unknown: the kind that it is if the unknowns are so
+	Hook     string    `json:"hook,omitempty"`
+	Packets  []string  `json:"packets,omitempty"`  // what is reached, and from where
+	More     bool      `json:"more,omitempty"`     // there are other packets
+	Count    *big.Int  `json:"count,omitempty"`    // of packets, told apart by protocol, type, ports and addresses
+	Sections []string  `json:"sections,omitempty"` // of the policy that are concerned
+	Examples []Example `json:"examples,omitempty"` // a packet for each family and state, at least one
 }
 
-// Witness is one packet that shows a difference.
-type Witness struct {
-	Packet   string        `json:"packet"`       // in the notation that `fwctl explain` reads
-	If       []string      `json:"if,omitempty"` // what has to hold for it
-	Of       packet.Packet `json:"-"`
-	Unlikely bool          `json:"-"`
+// Example is one packet that shows a difference: a witness.
+type Example struct {
+	Packet string        `json:"packet"`       // in the notation that `fwctl explain` reads
+	Family string        `json:"family"`       // "ip" or "ip6"
+	State  string        `json:"state"`        // the kind of packets that was compared: "new"
+	If     []string      `json:"if,omitempty"` // what has to hold for it
+	Host   Side          `json:"host"`
+	Policy Side          `json:"policy"`
+	Of     packet.Packet `json:"-"`
 }
 
-// Side is what one side does with the witness, and why.
+// Side is what one side does with a packet, and why.
 type Side struct {
 	Verdict string `json:"verdict"`
-	Source  string `json:"source,omitempty"` // "nftables", "iptables", "policy"
+	Source  string `json:"source,omitempty"` // "nftables", "iptables", "policy"; "" where the host has no rules at the hook
 	Table   string `json:"table,omitempty"`
 	Chain   string `json:"chain,omitempty"`
 	Handle  uint64 `json:"handle,omitempty"`
-	Rule    string `json:"rule,omitempty"` // its text; "policy drop" where no rule decides
+	Rule    string `json:"rule,omitempty"` // its text; "policy drop" where the end of a chain decides
 	Name    string `json:"name,omitempty"` // its comment, or the section of the policy
 	At      string `json:"at,omitempty"`   // "policy.toml:12:1"
 }
 
+// merge adds a finding, to one that the same rule already made if there is one.
+func (r *Report) merge(f Finding) {
+	for i := range r.Findings {
+		if g := &r.Findings[i]; g.sameAs(f) {
+			g.Packets = union(g.Packets, f.Packets)
+			g.Sections = union(g.Sections, f.Sections)
+			g.More = g.More || f.More
+			g.Count = new(big.Int).Add(g.Count, f.Count)
+			g.Examples = append(g.Examples, f.Examples...)
+			return
+		}
+	}
+	r.Findings = append(r.Findings, f)
+}
+
+// sameAs reports whether the same rule of the host is to blame for the same.
+func (f *Finding) sameAs(g Finding) bool {
+	return f.Kind == g.Kind && f.Would == g.Would && f.Hook == g.Hook && len(f.Examples) > 0 && len(g.Examples) > 0 &&
+		f.Examples[0].Host == g.Examples[0].Host
+}
+
+// union keeps what says that there are others at the end.
+func union(a, b []string) []string {
+	more := slices.Contains(a, others) || slices.Contains(b, others)
+	var out []string
+	for _, s := range slices.Concat(a, b) {
+		if s != others && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	if more {
+		out = append(out, others)
+	}
+	return out
+}
+
+// Texts replaces the text of the kernel's rules by that which nft lists: of
+// returns the rules of a chain by handle, nil where that is not known.
+func (r *Report) Texts(of func(table, chain string) map[uint64]string) {
+	for i := range r.Findings {
+		for j := range r.Findings[i].Examples {
+			r.Findings[i].Examples[j].Host.Text(of)
+		}
+	}
+}
+
+// Text is Texts for one side.
+func (s *Side) Text(of func(table, chain string) map[uint64]string) {
+	if s.Handle == 0 {
+		return
+	}
+	if text := of(s.Table, s.Chain)[s.Handle]; text != "" {
+		s.Rule = text
+	}
+}
+
+// summarize makes the one line of a finding about packets.
+func (f *Finding) summarize() {
+	if len(f.Packets) == 0 {
+		return
+	}
+	const most = 2
+	f.Summary = strings.Join(f.Packets[:min(len(f.Packets), most)], "; ")
+	if f.More || len(f.Packets) > most {
+		f.Summary += "; and more"
+	}
+}
+
 // sort puts the worst first and keeps the order of what weighs the same.
 func (r *Report) sort() {
+	for i := range r.Findings {
+		r.Findings[i].summarize()
+	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.Kind, b.Kind) })
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -113,7 +114,23 @@ func (g *global) drifted(c *cobra.Command, args []string, d driftFlags) (*drifte
 	}
 	states, _ := drift.ParseStates(d.state)
 	r, err := drift.Find(drift.Question{Policy: m.Ruleset, Host: host, Changes: changes, States: states, Known: d.known, Budget: d.budget})
-	return &drifted{Policy: m.Policy, Digest: m.Digest, Backend: m.Backend, Confirmed: m.Confirmed, Report: r}, err
+	if err != nil {
+		return nil, err
+	}
+	r.Texts(ruleTexts(c.Context()))
+	return &drifted{Policy: m.Policy, Digest: m.Digest, Backend: m.Backend, Confirmed: m.Confirmed, Report: r}, nil
+}
+
+// ruleTexts asks nft for the rules of a chain, for each chain once.
+func ruleTexts(ctx context.Context) func(table, chain string) map[uint64]string {
+	known := map[[2]string]map[uint64]string{}
+	return func(table, chain string) map[uint64]string {
+		key := [2]string{table, chain}
+		if _, ok := known[key]; !ok {
+			known[key] = live.RuleTexts(ctx, table, chain)
+		}
+		return known[key]
+	}
 }
 
 // meant is the policy to compare with.
@@ -147,19 +164,23 @@ func (g *global) driftFinding(f drift.Finding) {
 	for _, d := range f.Details {
 		u.print("  %s\n", d)
 	}
-	if f.Witness == nil {
+	if len(f.Examples) == 0 {
 		return
 	}
-	line("packet", "%s", f.Witness.Packet)
-	for _, i := range f.Witness.If {
+	x := f.Examples[0]
+	line("packet", "%s", x.Packet)
+	for _, i := range x.If {
 		line("if", "%s", i)
 	}
-	line("host", "%s", sideText(f.Host))
-	line("policy", "%s", sideText(f.Policy))
+	line("host", "%s", sideText(x.Host))
+	line("policy", "%s", sideText(x.Policy))
+	if len(f.Sections) > 1 {
+		line("concerns", "%s", strings.Join(f.Sections, ", "))
+	}
 }
 
 // sideText says what one side does, and why.
-func sideText(s *drift.Side) string {
+func sideText(s drift.Side) string {
 	parts := []string{s.Verdict + " by"}
 	for _, p := range []string{s.Table, s.Chain, s.Name} {
 		if p != "" {
