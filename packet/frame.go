@@ -2,8 +2,7 @@ package packet
 
 // Frame returns the packets that can stand at a hook: those with the interfaces
 // that it has, one of the connection states, a protocol's fields only where the
-// protocol has them and, where the host's addresses are known, destinations that
-// the routing sends there. At prerouting the outgoing interface is the one of
+// protocol has them, and destinations that the routing sends there. At prerouting the outgoing interface is the one of
 // [Arrival].
 func (s *Space) Frame(h Hook) Cond {
 	in, out := Cond(Iface{Pattern: ""}), Cond(Iface{Out: true, Pattern: ""})
@@ -19,10 +18,38 @@ func (s *Space) Frame(h Hook) Cond {
 	}
 	f := All{in, out, s.named(FieldIn), s.named(FieldOut),
 		In{FieldState, Ranges{{Number(0), Number(uint64(Untracked))}}}, fieldsOfProtocol()}
-	if h == Input && s.host.Known {
-		f = append(f, In{FieldDstType, Ranges{{Number(uint64(AddrLocal)), Number(uint64(AddrMulticast))}}})
+	kinds := func(ks ...AddrType) Cond { return In{FieldDstType, kindRanges(ks...)} }
+	switch h {
+	case Input:
+		f = append(f, kinds(AddrLocal, AddrBroadcast, AddrMulticast))
+	case Forward:
+		f = append(f, kinds(AddrOther, AddrMulticast))
+	}
+	if !s.host.Known {
+		f = append(f, s.kindOf(FieldDst, FieldDstType), s.kindOf(FieldSrc, FieldSrcType))
 	}
 	return f
+}
+
+func kindRanges(ks ...AddrType) Ranges {
+	rs := make([]Range, len(ks))
+	for i, k := range ks {
+		rs[i] = Single(Number(uint64(k)))
+	}
+	return NewRanges(rs...)
+}
+
+// kindOf keeps an address and its kind together as far as they are the same on
+// every host: multicast, and the broadcast address of every network.
+func (s *Space) kindOf(addr, kind Field) Cond {
+	multicast := In{addr, Multicast(s.is6)}
+	isMulticast := In{kind, kindRanges(AddrMulticast)}
+	c := All{Any{Not{multicast}, isMulticast}, Any{multicast, Not{isMulticast}}}
+	broadcast := In{kind, kindRanges(AddrBroadcast)}
+	if s.is6 {
+		return append(c, Not{broadcast})
+	}
+	return append(c, Any{Not{In{addr, Ranges{Single(ones(32))}}}, broadcast})
 }
 
 // named returns the packets whose interface is one of the classes.
