@@ -35,7 +35,13 @@ func (h *HostRules) Addrs(is6 bool) packet.HostAddrs {
 	return h.Addrs4
 }
 
-// Filter returns what the whole host does with packets of a family at a hook.
+// Sources returns the host's rules of a family, for packet.Arrival and
+// packet.Departure.
+func (h *HostRules) Sources(is6 bool) []packet.Source {
+	return []packet.Source{func(hook packet.Hook) *packet.Filter { return nftables.Filter(h.Tables, hook, is6, h.Links) }}
+}
+
+// Filter returns what the whole host does with packets of a family at one hook.
 func (h *HostRules) Filter(hook packet.Hook, is6 bool) *packet.Filter {
-	return nftables.Filter(h.Tables, hook, is6, h.Links)
+	return packet.At(hook, h.Sources(is6)...)
 }

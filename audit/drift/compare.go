@@ -6,44 +6,114 @@ import (
 	"slices"
 
 	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
 )
 
-// comparison is the policy and the host at one hook and in one family.
+// comparison is the policy and the host on one way and in one family.
 type comparison struct {
-	space        *packet.Space
-	hook         packet.Hook
-	is6          bool
-	policy, host *packet.Filter
-	p, h         packet.Node // their diagrams
-	frame        packet.Node // the packets that can stand at the hook
-	over         packet.Node // those of them that are compared
+	way
+	space  *packet.Space
+	is6    bool
+	policy side
+	host   side // with translation of addresses
+	flow   side // without
+	frame  packet.Node
+	exempt packet.Node // packets that the policy does not judge, because the host translates them
+
+	// What is being compared:
+	hook packet.Hook
+	now  side        // host or flow
+	over packet.Node // the packets
 }
 
-func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
-	c := &comparison{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6), host: q.Host.Filter(hook, is6)}
-	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, c.policy, c.host)
-	var errs [3]error
-	c.p, errs[0] = c.space.Build(c.policy)
-	if errs[0] == nil {
-		c.h, errs[1] = c.space.Build(c.host)
+// side is one side's filter and its diagram.
+type side struct {
+	*packet.Filter
+	node packet.Node
+}
+
+func newComparison(q Question, w way, is6 bool) (*comparison, error) {
+	sources := q.Host.Sources(is6)
+	c := &comparison{way: w, is6: is6}
+	c.policy.Filter, c.host.Filter = w.policy(q.Policy, is6), w.full(sources...)
+	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}
+	nat := anyTranslation(sources, w.frame)
+	var translation *packet.Filter
+	if nat {
+		c.flow.Filter, translation = w.full(untranslated(sources)...), w.translation(sources)
+		filters = append(filters, c.flow.Filter, translation)
 	}
-	if errs[0] == nil && errs[1] == nil {
-		c.frame, errs[2] = c.space.Set(c.space.Frame(hook))
+	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, filters...)
+	for _, s := range []*side{&c.policy, &c.host, &c.flow} {
+		if s.Filter == nil {
+			continue
+		}
+		var err error
+		if s.node, err = c.space.Build(s.Filter); err != nil {
+			return nil, err
+		}
 	}
-	return c, errors.Join(errs[:]...)
+	var err error
+	if c.frame, err = c.space.Set(c.space.Frame(w.frame)); err != nil {
+		return nil, err
+	}
+	if !nat {
+		c.flow = c.host
+		return c, nil
+	}
+	return c, c.exempted(q, translation)
+}
+
+// exempted finds the packets to ports that the host publishes by translation, as
+// far as the policy leaves them alone: all of them, or those that enter from
+// containers.
+func (c *comparison) exempted(q Question, translation *packet.Filter) error {
+	n, err := c.space.Build(translation)
+	if err != nil {
+		return err
+	}
+	if c.exempt, err = c.space.Where(n, packet.OutcomeUnknown); err != nil || q.Policy.Published == rules.PublishedIgnore {
+		return err
+	}
+	inside := packet.Any{}
+	for _, i := range q.Policy.ContainerInterfaces {
+		inside = append(inside, packet.Iface{Pattern: i})
+	}
+	from, err := c.space.Set(inside)
+	if err != nil {
+		return err
+	}
+	c.exempt, err = c.space.And(c.exempt, from)
+	return err
+}
+
+// compare compares all regions at all hooks of the way.
+func (c *comparison) compare(r *Report, q Question) error {
+	for _, hook := range c.hooks {
+		for _, reg := range q.States.regions() {
+			if err := c.region(r, hook, reg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // region adds what differs among some of the packets.
-func (c *comparison) region(r *Report, reg region) error {
-	cond, err := c.space.Set(reg.cond)
+func (c *comparison) region(r *Report, hook packet.Hook, reg region) error {
+	set, err := c.space.Set(packet.All{c.at(hook), reg.cond})
 	if err != nil {
 		return err
 	}
-	over, err := c.space.And(c.frame, cond)
-	if err != nil {
+	if c.over, err = c.space.And(c.frame, set); err != nil {
 		return err
 	}
-	c.over = over
+	c.hook, c.now = hook, c.host
+	if reg.untranslated {
+		c.now = c.flow
+	} else if err := c.published(r); err != nil {
+		return err
+	}
 	equal := true
 	for _, d := range differences {
 		found, err := c.difference(r, reg.name, d)
@@ -55,6 +125,34 @@ func (c *comparison) region(r *Report, reg region) error {
 	r.Compared = append(r.Compared, Compared{Hook: c.hook.String(), Family: family(c.is6), State: reg.name,
 		Equal: equal, Nodes: c.space.Nodes()})
 	return nil
+}
+
+// published takes what the policy does not judge out of the comparison, and
+// names those of it that get in though no service accepts them.
+func (c *comparison) published(r *Report) error {
+	if c.exempt == packet.False {
+		return nil
+	}
+	open, err := c.where(c.over, differences[0].pairs)
+	if err != nil {
+		return err
+	}
+	if open, err = c.space.And(open, c.exempt); err != nil {
+		return err
+	}
+	if open, err = c.space.Ever(open); err != nil {
+		return err
+	}
+	groups, more, err := c.groups(open)
+	if more {
+		groups = append(groups, others)
+	}
+	r.Published = union(r.Published, groups)
+	if err != nil {
+		return err
+	}
+	c.over, err = c.space.Minus(c.over, c.exempt)
+	return err
 }
 
 // differing is a kind of difference: pairs of outcomes, of the policy and of the
@@ -111,11 +209,11 @@ func (c *comparison) difference(r *Report, state string, d differing) (found boo
 func (c *comparison) where(over packet.Node, pairs [][2]packet.Outcome) (packet.Node, error) {
 	all := packet.False
 	for _, pair := range pairs {
-		p, err := c.space.Where(c.p, pair[0])
+		p, err := c.space.Where(c.policy.node, pair[0])
 		if err != nil {
 			return 0, err
 		}
-		h, err := c.space.Where(c.h, pair[1])
+		h, err := c.space.Where(c.now.node, pair[1])
 		if err != nil {
 			return 0, err
 		}
@@ -153,7 +251,7 @@ func (c *comparison) findings(r *Report, set packet.Node, f finding, d differing
 		}
 		mine := set
 		if n < mostFindings {
-			if mine, err = c.decidedBy(c.host, c.h, w.host, set); err != nil {
+			if mine, err = c.decidedBy(c.now, w.host, set); err != nil {
 				return err
 			}
 		}
@@ -195,7 +293,7 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 	c.usual(found.Facts)
 	p, h := *found.Facts, *found.Facts
 	w.policy = c.policy.Decide(&p)
-	trail := c.host.Trail(&h)
+	trail := slices.DeleteFunc(c.now.Trail(&h), isKernels)
 	w.host, w.outcome = blame(trail), packet.OutcomeAccept
 	if len(trail) > 0 {
 		w.outcome = trail[len(trail)-1].Outcome
@@ -210,13 +308,19 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 // usual sets the unknowns that the witness leaves open: a rate is not used up, a
 // date has not come.
 func (c *comparison) usual(f *packet.Facts) {
-	for _, unknowns := range []map[string]bool{c.policy.Unknowns(), c.host.Unknowns()} {
+	for _, unknowns := range []map[string]bool{c.policy.Unknowns(), c.now.Unknowns()} {
 		for key, unsupported := range unknowns {
 			if _, set := f.Unknowns[key]; !set {
 				f.Unknowns[key] = !unsupported
 			}
 		}
 	}
+}
+
+// isKernels reports whether a decision is that of a part of the way that is the
+// kernel's own.
+func isKernels(d packet.Decided) bool {
+	return d.Policy && (d.By.Chain == "arrival" || d.By.Chain == "departure" || d.By.Chain == "translation")
 }
 
 // blame picks from the base chains that a packet met the decision that matters:
@@ -242,11 +346,11 @@ func blame(trail []packet.Decided) packet.Decided {
 
 // decidedBy returns the packets of a set on which the same rule decides. It does
 // so by having the rule decide otherwise.
-func (c *comparison) decidedBy(f *packet.Filter, n packet.Node, d packet.Decided, set packet.Node) (packet.Node, error) {
+func (c *comparison) decidedBy(s side, d packet.Decided, set packet.Node) (packet.Node, error) {
 	if d.Policy && d.By == (packet.Place{}) { // no base chain at all
 		return set, nil
 	}
-	m, err := c.space.Build(marked(f, d))
+	m, err := c.space.Build(marked(s.Filter, d))
 	if err != nil {
 		return 0, err
 	}
@@ -256,7 +360,7 @@ func (c *comparison) decidedBy(f *packet.Filter, n packet.Node, d packet.Decided
 	}
 	// What was unknown before is no sign of the rule, unless it was the rule's.
 	if d.Outcome != packet.OutcomeUnknown {
-		before, err := c.space.Where(n, packet.OutcomeUnknown)
+		before, err := c.space.Where(s.node, packet.OutcomeUnknown)
 		if err != nil {
 			return 0, err
 		}
@@ -276,10 +380,12 @@ func (c *comparison) decidedBy(f *packet.Filter, n packet.Node, d packet.Decided
 func marked(f *packet.Filter, d packet.Decided) *packet.Filter {
 	m := &packet.Filter{Hook: f.Hook, Chains: map[string]*packet.Chain{}}
 	for _, c := range f.Base {
+		c = markedChain(c, d)
 		if d.Policy && c.Name == d.By.Chain {
-			c = &packet.Chain{Name: c.Name, Policy: packet.OutcomeUnknown, Rules: c.Rules}
+			other := *c
+			other.Policy, c = packet.OutcomeUnknown, &other
 		}
-		m.Base = append(m.Base, markedChain(c, d))
+		m.Base = append(m.Base, c)
 	}
 	for name, c := range f.Chains {
 		m.Chains[name] = markedChain(c, d)
@@ -288,15 +394,34 @@ func marked(f *packet.Filter, d packet.Decided) *packet.Filter {
 }
 
 func markedChain(c *packet.Chain, d packet.Decided) *packet.Chain {
-	hit := func(s packet.Step) bool { return !d.Policy && s.Outcome == d.Outcome && s.Place == d.By }
-	if !slices.ContainsFunc(c.Rules, hit) {
+	if d.Policy {
 		return c
 	}
-	out := &packet.Chain{Name: c.Name, Policy: c.Policy, Rules: slices.Clone(c.Rules)}
-	for i := range out.Rules {
-		if hit(out.Rules[i]) {
-			out.Rules[i].Outcome = packet.OutcomeUnknown
+	rules, found := markedSteps(c.Rules, d)
+	if !found {
+		return c
+	}
+	out := *c
+	out.Rules = rules
+	return &out
+}
+
+func markedSteps(steps []packet.Step, d packet.Decided) (out []packet.Step, found bool) {
+	for i, s := range steps {
+		cases, inside := markedSteps(s.Cases, d)
+		hit := s.Outcome == d.Outcome && s.Place == d.By
+		if !inside && !hit {
+			continue
+		}
+		if !found {
+			out, found = slices.Clone(steps), true
+		}
+		if inside {
+			out[i].Cases = cases
+		}
+		if hit {
+			out[i].Outcome = packet.OutcomeUnknown
 		}
 	}
-	return out
+	return out, found
 }

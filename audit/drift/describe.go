@@ -82,6 +82,9 @@ func (c *comparison) widen(set, wide packet.Node, f packet.Field) (packet.Node, 
 func (c *comparison) example(w witnessed, state string) Example {
 	p := w.Packet
 	p.Hook = c.hook
+	if c.hook == packet.Input {
+		p.Out = "" // by which it would leave if it were not for the host
+	}
 	out := Example{Packet: p.String(), Family: family(c.is6), State: state, Of: p, Host: hostSide(w), Policy: policySide(w.policy)}
 	for _, u := range w.Unknowns {
 		text := u.Key
@@ -129,7 +132,7 @@ func (c *comparison) sections(set packet.Node, w witnessed) ([]string, error) {
 		if name := w.policy.By.Name; !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-		mine, err := c.decidedBy(c.policy, c.p, w.policy, set)
+		mine, err := c.decidedBy(c.policy, w.policy, set)
 		if err != nil {
 			return nil, err
 		}

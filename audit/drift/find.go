@@ -53,35 +53,27 @@ func StateNames() []string { return slices.Clone(stateNames[:]) }
 type region struct {
 	name string
 	cond packet.Cond
+	// untranslated leaves out what translates addresses: packets of a flow go
+	// where its first packet went, which was compared.
+	untranslated bool
 }
 
 func (s States) regions() []region {
-	first := region{"new", packet.FirstPackets()}
-	flow := region{"established", packet.All{
+	first := region{name: "new", cond: packet.FirstPackets()}
+	flow := region{name: "established", untranslated: true, cond: packet.All{
 		packet.In{Field: packet.FieldState, Set: packet.NewRanges(packet.Single(packet.Number(uint64(packet.Established))), packet.Single(packet.Number(uint64(packet.Related))))},
 		packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Single(packet.Value{})}},
 	}}
+	other := region{name: "other", untranslated: true, cond: packet.All{packet.Not{Cond: first.cond}, packet.Not{Cond: flow.cond}}}
 	switch s {
 	case New:
 		return []region{first}
 	case Established:
 		return []region{flow}
 	case AnyState:
-		return []region{{"any", packet.All{}}}
+		return []region{first, flow, other}
 	}
 	return []region{first, flow}
-}
-
-// Hooks returns the hooks at which a policy says something.
-func Hooks(rs *rules.Ruleset) []packet.Hook {
-	hooks := []packet.Hook{packet.Input}
-	if rs.Outbound != packet.Accept || len(rs.OutboundBlocks) > 0 {
-		hooks = append(hooks, packet.Output)
-	}
-	if rs.Routed != rules.RoutedIgnore {
-		hooks = append(hooks, packet.Forward)
-	}
-	return hooks
 }
 
 // Find compares. Its error is one of fwctl itself: a witness that the two ways
@@ -94,12 +86,12 @@ func Find(q Question) (*Report, error) {
 	if r.Managers == nil {
 		r.Managers = []live.Manager{}
 	}
-	if q.Budget == 0 {
+	if r.Published = []string{}; q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
-	for _, hook := range Hooks(q.Policy) {
+	for _, way := range ways(q.Policy) {
 		for _, is6 := range []bool{false, true} {
-			if err := r.compare(q, hook, is6); err != nil {
+			if err := r.compare(q, way, is6); err != nil {
 				return nil, err
 			}
 		}
@@ -111,16 +103,15 @@ func Find(q Question) (*Report, error) {
 	return r, nil
 }
 
-// compare adds what differs at one hook and in one family.
-func (r *Report) compare(q Question, hook packet.Hook, is6 bool) error {
-	regions := q.States.regions()
-	c, err := newComparison(q, hook, is6)
-	for i := 0; err == nil && i < len(regions); i++ {
-		err = c.region(r, regions[i])
+// compare adds what differs on one way and in one family.
+func (r *Report) compare(q Question, w way, is6 bool) error {
+	c, err := newComparison(q, w, is6)
+	if err == nil {
+		err = c.compare(r, q)
 	}
 	if errors.Is(err, packet.ErrBudget) {
-		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: hook.String(),
-			Summary: fmt.Sprintf("hook %s, family %s: more than %d nodes of decision diagrams; nothing follows", hook, family(is6), q.Budget)})
+		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: w.hooks[0].String(),
+			Summary: fmt.Sprintf("hook %s, family %s: more than %d nodes of decision diagrams; nothing follows", w.hooks[0], family(is6), q.Budget)})
 		return nil
 	}
 	return err

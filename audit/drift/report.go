@@ -55,11 +55,14 @@ func Kinds() []Kind { return []Kind{Opened, Tampered, Closed, Undecided, Unknown
 
 // Report is the answer to a Question. Its JSON form only grows.
 type Report struct {
-	Verdict  Verdict        `json:"verdict"`
-	Compared []Compared     `json:"compared"`
-	Findings []Finding      `json:"findings"` // the worst first
-	Beside   []live.Beside  `json:"beside"`   // what acts on packets and is not modelled
-	Managers []live.Manager `json:"managers"` // other software that manages rules, harmless kinds included
+	Verdict  Verdict    `json:"verdict"`
+	Compared []Compared `json:"compared"`
+	Findings []Finding  `json:"findings"` // the worst first
+	// Published are packets that get in because the host translates their port
+	// and the policy leaves such ports alone.
+	Published []string       `json:"published"`
+	Beside    []live.Beside  `json:"beside"`   // what acts on packets and is not modelled
+	Managers  []live.Manager `json:"managers"` // other software that manages rules, harmless kinds included
 }
 
 // Compared is one comparison and its outcome.
