@@ -43,6 +43,8 @@ type Place struct {
 	Table  string
 	Chain  string
 	Handle uint64 // of a kernel rule; 0 if there is none
+	Number int    // of the rule in its chain, from 1, where rules have no handle
+	Line   int    // of a text, from 1
 	Text   string // the rule as its language writes it
 	Name   string // the comment, or the section of the policy
 	At     string // where a file says it, "site.toml:12:1"; "" if that is not known
@@ -191,7 +193,7 @@ func (s *Step) conditions(f func(Cond)) {
 		if w.Unknown == "" {
 			continue
 		}
-		w.bits(w.Field.width(true), func(i uint) { f(Unknown{Key: UnknownBit(w.Unknown, i), Unsupported: true}) })
+		w.bits(w.Field.Width(true), func(i uint) { f(Unknown{Key: UnknownBit(w.Unknown, i), Unsupported: true}) })
 	}
 }
 

@@ -1,11 +1,12 @@
 package iptables
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Save is what one run of iptables-save printed.
+// Save is what iptables-save, or iptables -S, printed.
 type Save struct {
 	Tables  []*Table
 	Unknown []string // lines that are no part of the format, comments left out
@@ -28,28 +29,36 @@ type Chain struct {
 // Rule is one rule as printed.
 type Rule struct {
 	Text           string // behind "-A CHAIN "
+	Line           int    // of the text, from 1
 	Packets, Bytes uint64 // zero where the text has no counters
 }
 
-// Parse reads the text of iptables-save, with or without -c. Rules of a chain
-// that no line declared make the chain.
+// Parse reads the text of iptables-save, with or without -c, or of iptables -S
+// for the table filter. Rules of a chain that no line declared make the chain.
 func Parse(text string) *Save {
 	s := &Save{}
-	var t *Table
+	s.Read("filter", text)
+	return s
+}
+
+// Read adds the text of another table, as "iptables -t TABLE -S" prints it. Lines
+// behind a "*TABLE" of the text belong to that one.
+func (s *Save) Read(table, text string) {
+	in, number := table, 0 // in "": no table
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
+		number++
+		line = strings.TrimSpace(line)
 		switch {
 		case line == "" || line[0] == '#':
 		case line[0] == '*':
-			t = &Table{Name: line[1:], byName: map[string]*Chain{}}
-			s.Tables = append(s.Tables, t)
+			in = line[1:]
+			s.table(in)
 		case line == "COMMIT":
-			t = nil
-		case t == nil || !t.line(line):
+			in = ""
+		case in == "" || !s.line(in, line, number):
 			s.Unknown = append(s.Unknown, line)
 		}
 	}
-	return s
 }
 
 // Table returns the table of that name, nil if the text has none.
@@ -62,6 +71,15 @@ func (s *Save) Table(name string) *Table {
 	return nil
 }
 
+func (s *Save) table(name string) *Table {
+	t := s.Table(name)
+	if t == nil {
+		t = &Table{Name: name, byName: map[string]*Chain{}}
+		s.Tables = append(s.Tables, t)
+	}
+	return t
+}
+
 // Chain returns the chain of that name, nil if there is none.
 func (t *Table) Chain(name string) *Chain {
 	if t == nil {
@@ -70,17 +88,18 @@ func (t *Table) Chain(name string) *Chain {
 	return t.byName[name]
 }
 
-// line reads a declaration, ":INPUT ACCEPT [0:0]", or a rule, "[0:0] -A INPUT …".
-func (t *Table) line(line string) bool {
+// line reads a declaration, ":INPUT ACCEPT [0:0]", or a command, "[0:0] -A INPUT
+// …", and reports whether it is one that makes up a ruleset.
+func (s *Save) line(table, line string, number int) bool {
 	if line[0] == ':' {
 		f := strings.Fields(line[1:])
 		if len(f) < 2 {
 			return false
 		}
-		t.chain(f[0]).Policy = f[1]
+		s.table(table).chain(f[0]).Policy = f[1]
 		return true
 	}
-	var r Rule
+	r := Rule{Line: number}
 	if line[0] == '[' {
 		counters, rest, ok := strings.Cut(line[1:], "] ")
 		if !ok || !r.counters(counters) {
@@ -88,17 +107,53 @@ func (t *Table) line(line string) bool {
 		}
 		line = rest
 	}
-	rest, ok := strings.CutPrefix(line, "-A ")
-	if !ok {
-		return false
+	command, rest, _ := strings.Cut(line, " ")
+	if command == "-t" || command == "--table" {
+		table, line, _ = strings.Cut(rest, " ")
+		command, rest, _ = strings.Cut(line, " ")
 	}
 	name, text, _ := strings.Cut(rest, " ")
 	if name == "" {
 		return false
 	}
 	r.Text = text
-	c := t.chain(name)
-	c.Rules = append(c.Rules, r)
+	return s.command(table, command, name, r)
+}
+
+// command does what a line of iptables -S, or an argument of iptables, says.
+func (s *Save) command(table, command, chain string, r Rule) bool {
+	switch command {
+	case "-A", "--append":
+		c := s.table(table).chain(chain)
+		c.Rules = append(c.Rules, r)
+	case "-I", "--insert":
+		return s.table(table).chain(chain).insert(r)
+	case "-N", "--new-chain":
+		s.table(table).chain(chain)
+	case "-P", "--policy":
+		policy := strings.Fields(r.Text) // behind it, -S -v has counters
+		if len(policy) == 0 {
+			return false
+		}
+		s.table(table).chain(chain).Policy = policy[0]
+	default:
+		return false
+	}
+	return true
+}
+
+// insert puts a rule before the one whose number its text begins with, the first
+// if there is none.
+func (c *Chain) insert(r Rule) bool {
+	at := 1
+	word, rest, _ := strings.Cut(r.Text, " ")
+	if n, err := strconv.Atoi(word); err == nil {
+		at, r.Text = n, rest
+	}
+	if at < 1 || at > len(c.Rules)+1 {
+		return false
+	}
+	c.Rules = slices.Insert(c.Rules, at-1, r)
 	return true
 }
 
