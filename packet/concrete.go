@@ -131,9 +131,9 @@ func (f *Facts) write(w Write) {
 	switch {
 	case w.Unknown != "":
 		v = Value{}
-		w.bits(w.Field.width(f.Is6), func(i uint) {
+		w.bits(w.Field.Width(f.Is6), func(i uint) {
 			if f.Unknowns[UnknownBit(w.Unknown, i)] {
-				v = v.Or(Number(1).shift(i))
+				v = v.Or(Number(1).Shift(i))
 			}
 		})
 	case w.Copy:

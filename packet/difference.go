@@ -156,7 +156,7 @@ func (s *Space) witness(set Node, unknowns bool) *Witness {
 			continue
 		}
 		if bit {
-			w.Facts.Fields[f] = w.Facts.Fields[f].Or(Number(1).shift(i))
+			w.Facts.Fields[f] = w.Facts.Fields[f].Or(Number(1).Shift(i))
 		}
 	}
 	in, out = w.Facts.Fields[FieldIn].Lo, w.Facts.Fields[FieldOut].Lo
@@ -324,7 +324,7 @@ func (s *Space) Count(set Node, fields ...Field) (n *big.Int, err error) {
 func (s *Space) levels(fields []Field) []uint32 {
 	var out []uint32
 	for _, f := range fields {
-		for i := range f.width(s.is6) {
+		for i := range f.Width(s.is6) {
 			out = append(out, levelOf(f, i))
 		}
 	}
@@ -364,7 +364,7 @@ type Part struct {
 func (s *Space) Split(set Node, f Field, atMost int) (parts []Part, more bool) {
 	found := map[Node]*Part{}
 	var order []Node
-	s.splitAt(set, f, f.width(s.is6), Value{}, func(n Node, r Range) {
+	s.splitAt(set, f, f.Width(s.is6), Value{}, func(n Node, r Range) {
 		p, ok := found[n]
 		if !ok {
 			p = &Part{Rest: n}
@@ -393,12 +393,12 @@ func (s *Space) splitAt(n Node, field Field, bitsLeft uint, base Value, f func(N
 	case n == False:
 		return
 	case bitsLeft == 0 || s.store.level(n) >= firstLevel[field+1]:
-		f(n, Range{base, base.plus(ones(bitsLeft))})
+		f(n, Range{base, base.plus(Ones(bitsLeft))})
 		return
 	}
 	lo, hi := s.store.split(n, levelOf(field, bitsLeft-1))
 	s.splitAt(lo, field, bitsLeft-1, base, f)
-	s.splitAt(hi, field, bitsLeft-1, base.plus(Number(1).shift(bitsLeft-1)), f)
+	s.splitAt(hi, field, bitsLeft-1, base.plus(Number(1).Shift(bitsLeft-1)), f)
 }
 
 // Only returns the set as far as the given fields tell: a packet is in it if

@@ -98,8 +98,8 @@ func FieldsBut(but ...Field) []Field {
 	return out
 }
 
-// width returns the field's bits in a family.
-func (f Field) width(is6 bool) uint {
+// Width returns the field's bits in a family.
+func (f Field) Width(is6 bool) uint {
 	if w := fieldTable[f].width; w < 128 || is6 {
 		return w
 	}

@@ -52,7 +52,7 @@ func (w world) ranges(f Field) Ranges {
 	}
 	set := NewRanges(rs...)
 	if w.r.IntN(5) == 0 {
-		set = set.Complement(f.width(w.is6))
+		set = set.Complement(f.Width(w.is6))
 	}
 	return set
 }
@@ -119,7 +119,7 @@ func (w world) write() Write {
 	case 2:
 		return Write{Field: FieldMark, Mask: Number(1), Unknown: "hash"}
 	case 3:
-		return Write{Field: FieldDst, Mask: ones(FieldDst.width(w.is6)), Value: w.value(FieldDst)}
+		return Write{Field: FieldDst, Mask: Ones(FieldDst.Width(w.is6)), Value: w.value(FieldDst)}
 	case 4:
 		return Write{Field: FieldDst, Mask: Number(3), Copy: true, From: FieldSrc}
 	}

@@ -49,7 +49,7 @@ func (s *Space) kindOf(addr, kind Field) Cond {
 	if s.is6 {
 		return append(c, Not{broadcast})
 	}
-	return append(c, Any{Not{In{addr, Ranges{Single(ones(32))}}}, broadcast})
+	return append(c, Any{Not{In{addr, Ranges{Single(Ones(32))}}}, broadcast})
 }
 
 // named returns the packets whose interface is one of the classes.

@@ -78,7 +78,7 @@ var local Cond = In{FieldDstType, Ranges{{Number(uint64(AddrLocal)), Number(uint
 func (f *Facts) Local() bool { return f.holds(local) }
 
 func arrived() *Chain {
-	none := Step{Writes: []Write{{Field: FieldMark, Mask: ones(32)}}, Outcome: OutcomeContinue}
+	none := Step{Writes: []Write{{Field: FieldMark, Mask: Ones(32)}}, Outcome: OutcomeContinue}
 	return &Chain{Name: "arrival", Policy: OutcomeAccept, Rules: []Step{none, begins()}}
 }
 
@@ -87,10 +87,10 @@ func begins() Step {
 	return Step{
 		Cond: In{FieldState, Ranges{Single(Number(uint64(New)))}},
 		Writes: []Write{
-			{Field: FieldCTMark, Mask: ones(32)},
-			{Field: FieldCTStatus, Mask: ones(16)},
-			{Field: FieldOrigDst, Mask: ones(128), Copy: true, From: FieldDst},
-			{Field: FieldOrigPort, Mask: ones(16), Copy: true, From: FieldDstPort},
+			{Field: FieldCTMark, Mask: Ones(32)},
+			{Field: FieldCTStatus, Mask: Ones(16)},
+			{Field: FieldOrigDst, Mask: Ones(128), Copy: true, From: FieldDst},
+			{Field: FieldOrigPort, Mask: Ones(16), Copy: true, From: FieldDstPort},
 		},
 		Outcome: OutcomeContinue,
 	}
@@ -259,7 +259,7 @@ func translated(h Hook, base []*Chain) *Chain {
 				In{FieldState, Ranges{{Number(uint64(Established)), Number(uint64(Related))}}},
 				Unknown{Key: "an older connection is translated"},
 			},
-			Writes:  append(UnknownDst(key), Write{Field: FieldDstPort, Mask: ones(16), Unknown: "port, " + key}),
+			Writes:  append(UnknownDst(key), Write{Field: FieldDstPort, Mask: Ones(16), Unknown: "port, " + key}),
 			Outcome: OutcomeContinue,
 		}},
 	}
@@ -269,7 +269,7 @@ func translated(h Hook, base []*Chain) *Chain {
 // nor of its kind.
 func UnknownDst(key string) []Write {
 	return []Write{
-		{Field: FieldDst, Mask: ones(128), Unknown: key},
-		{Field: FieldDstType, Mask: ones(2), Unknown: "kind, " + key},
+		{Field: FieldDst, Mask: Ones(128), Unknown: key},
+		{Field: FieldDstType, Mask: Ones(2), Unknown: "kind, " + key},
 	}
 }

@@ -20,8 +20,8 @@ func dockerLike(h Hook) *Filter {
 		f.Base = []*Chain{{Name: "nat", Policy: OutcomeAccept, NAT: true, Rules: []Step{{
 			Cond: All{local, portIs(FieldDstPort, 8080)},
 			Writes: []Write{
-				{Field: FieldDst, Mask: ones(32), Value: AddrValue(netip.MustParseAddr("172.17.0.2"))},
-				{Field: FieldDstPort, Mask: ones(16), Value: Number(80)},
+				{Field: FieldDst, Mask: Ones(32), Value: AddrValue(netip.MustParseAddr("172.17.0.2"))},
+				{Field: FieldDstPort, Mask: Ones(16), Value: Number(80)},
 				{Field: FieldCTStatus, Mask: Number(DstNAT | DstTranslated), Value: Number(DstNAT | DstTranslated)},
 			},
 			Outcome: OutcomeAccept, Place: Place{Name: "dnat"},

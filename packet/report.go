@@ -80,7 +80,7 @@ func (s *Space) reaches(set Node, f func(Reach, Node)) {
 // whole returns nil for all values of a field, and for the one that stands for
 // a field that the packets do not have.
 func (s *Space) whole(rs Ranges, f Field) Ranges {
-	if len(rs) == 1 && rs[0].Lo == (Value{}) && (rs[0].Hi == ones(f.width(s.is6)) || rs[0].Hi == (Value{})) {
+	if len(rs) == 1 && rs[0].Lo == (Value{}) && (rs[0].Hi == Ones(f.Width(s.is6)) || rs[0].Hi == (Value{})) {
 		return nil
 	}
 	return rs
@@ -139,7 +139,7 @@ func (s *Space) values(set Node, f Field) Ranges {
 	if len(parts) == 0 {
 		return nil
 	}
-	if vs := parts[0].Values; len(vs) != 1 || vs[0] != (Range{Value{}, ones(f.width(s.is6))}) {
+	if vs := parts[0].Values; len(vs) != 1 || vs[0] != (Range{Value{}, Ones(f.Width(s.is6))}) {
 		return vs
 	}
 	return nil
@@ -230,8 +230,8 @@ func numberText(rs Ranges) string {
 // AddrText writes addresses as prefixes and ranges, at most so many of them, and
 // how many more there are. Nil is "any".
 func AddrText(rs Ranges, is6 bool, atMost int) string {
-	width := FieldSrc.width(is6)
-	if rs == nil || len(rs) == 1 && rs[0] == (Range{Value{}, ones(width)}) {
+	width := FieldSrc.Width(is6)
+	if rs == nil || len(rs) == 1 && rs[0] == (Range{Value{}, Ones(width)}) {
 		return "any"
 	}
 	var parts []string
@@ -251,7 +251,7 @@ func rangeText(r Range, is6 bool) string {
 		return lo.String()
 	}
 	for bits := lo.BitLen(); bits >= 0; bits-- {
-		host := ones(uint(lo.BitLen() - bits))
+		host := Ones(uint(lo.BitLen() - bits))
 		if r.Lo.And(host) == (Value{}) && r.Lo.Or(host) == r.Hi {
 			return netip.PrefixFrom(lo, bits).String()
 		}

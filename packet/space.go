@@ -314,7 +314,7 @@ func (b *build) hasWrites(c *Chain, depth int) bool {
 
 // write returns the diagram of what comes after a field was given a value.
 func (s *Space) write(n Node, w Write) Node {
-	width := w.Field.width(s.is6)
+	width := w.Field.Width(s.is6)
 	last := firstLevel[w.Field+1]
 	return s.store.assign(n, last, func(level uint32) (bit Node, known bool) {
 		f, i, ok := fieldAt(level)
@@ -330,7 +330,7 @@ func (s *Space) written(w Write, i uint) Node {
 	switch from := int(i) + w.Shift; {
 	case w.Unknown != "":
 		return s.unknown(UnknownBit(w.Unknown, i))
-	case w.Copy && from >= 0 && from < int(w.From.width(s.is6)):
+	case w.Copy && from >= 0 && from < int(w.From.Width(s.is6)):
 		n := s.store.node(levelOf(w.From, uint(from)), False, True)
 		if w.Value.bit(i) {
 			n = s.store.not(n)
@@ -413,7 +413,7 @@ func (s *Space) kinds(f Field, kinds Ranges) Node {
 // Multicast returns the multicast addresses of a family (RFC 5771, RFC 4291).
 func Multicast(is6 bool) Ranges {
 	if is6 {
-		return Ranges{{Value{Hi: 0xff << 56}, ones(128)}}
+		return Ranges{{Value{Hi: 0xff << 56}, Ones(128)}}
 	}
 	return Ranges{{Number(0xe0000000), Number(0xefffffff)}}
 }
@@ -421,10 +421,10 @@ func Multicast(is6 bool) Ranges {
 // ranges builds a set of values from the top bit down, without joining ranges
 // one by one.
 func (s *Space) ranges(f Field, set Ranges) Node {
-	width := f.width(s.is6)
+	width := f.Width(s.is6)
 	// Values that the field cannot have are in no packet.
 	n := len(set)
-	for n > 0 && set[n-1].Lo.Compare(ones(width)) > 0 {
+	for n > 0 && set[n-1].Lo.Compare(Ones(width)) > 0 {
 		n--
 	}
 	return s.block(f, set[:n], width, Value{})
@@ -436,10 +436,10 @@ func (s *Space) block(f Field, set Ranges, n uint, base Value) Node {
 	switch {
 	case len(set) == 0:
 		return False
-	case set[0].Lo.Compare(base) <= 0 && set[0].Hi.Compare(base.plus(ones(n))) >= 0:
+	case set[0].Lo.Compare(base) <= 0 && set[0].Hi.Compare(base.plus(Ones(n))) >= 0:
 		return True
 	}
-	mid := base.plus(Number(1).shift(n - 1))
+	mid := base.plus(Number(1).Shift(n - 1))
 	// The first range that reaches into the upper half, and the first beyond the
 	// lower.
 	upper, _ := slices.BinarySearchFunc(set, mid, func(r Range, v Value) int { return r.Hi.Compare(v) })
@@ -456,7 +456,7 @@ func (s *Space) bits(c Bits) Node {
 		return False
 	}
 	n := True
-	for i := range c.Field.width(s.is6) {
+	for i := range c.Field.Width(s.is6) {
 		if !c.Mask.bit(i) {
 			continue
 		}

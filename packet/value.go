@@ -41,7 +41,7 @@ func (v Value) Addr(is6 bool) netip.Addr {
 func BytesValue(b []byte) Value {
 	var v Value
 	for _, c := range b {
-		v = v.shift(8).Or(Number(uint64(c)))
+		v = v.Shift(8).Or(Number(uint64(c)))
 	}
 	return v
 }
@@ -81,8 +81,8 @@ func (v Value) minus(w Value) Value {
 	return Value{hi, lo}
 }
 
-// shift moves the bits up by n, 0 to 127.
-func (v Value) shift(n uint) Value {
+// Shift moves the bits up by n, 0 to 127.
+func (v Value) Shift(n uint) Value {
 	switch {
 	case n == 0:
 		return v
@@ -96,7 +96,7 @@ func (v Value) shift(n uint) Value {
 func (v Value) moved(n int) Value {
 	switch {
 	case n <= 0:
-		return v.shift(uint(-n))
+		return v.Shift(uint(-n))
 	case n >= 64:
 		return Value{Lo: v.Hi >> (n - 64)}
 	}
@@ -111,13 +111,16 @@ func (v Value) bit(i uint) bool {
 	return v.Lo>>i&1 == 1
 }
 
-// ones returns a value of n one bits, 0 to 128.
-func ones(n uint) Value {
+// Ones returns a value of n one bits, 0 to 128.
+func Ones(n uint) Value {
 	if n >= 128 {
 		return Value{^uint64(0), ^uint64(0)}
 	}
-	return Number(1).shift(n).minus(Number(1))
+	return Number(1).Shift(n).minus(Number(1))
 }
+
+// Bit returns the value of bit i alone, 0 the lowest.
+func Bit(i uint) Value { return Number(1).Shift(i) }
 
 // Range is an inclusive range of values.
 type Range struct{ Lo, Hi Value }
@@ -176,12 +179,12 @@ func (rs Ranges) Complement(width uint) Ranges {
 		if r.Lo.Compare(next) > 0 {
 			out = append(out, Range{next, r.Lo.minus(Number(1))})
 		}
-		if next = r.Hi.Next(); r.Hi == ones(width) {
+		if next = r.Hi.Next(); r.Hi == Ones(width) {
 			done = true
 		}
 	}
 	if !done {
-		out = append(out, Range{next, ones(width)})
+		out = append(out, Range{next, Ones(width)})
 	}
 	return out
 }
