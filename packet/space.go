@@ -114,7 +114,7 @@ const leafFall Node = 8
 // Reject and Unknown.
 func (s *Space) Build(f *Filter) (n Node, err error) {
 	defer s.guard(&err)
-	b := &build{s: s, f: f, done: map[string]Node{}, busy: map[string]bool{}, writes: map[*Chain]bool{}, left: mostSteps}
+	b := &build{s: s, f: f, done: map[string]Node{}, busy: map[string]bool{}, writes: map[*Chain]bool{}, asked: f.asked(), left: mostSteps}
 	n = Node(OutcomeAccept)
 	for _, c := range slices.Backward(f.Base) {
 		n = b.base(c, n)
@@ -134,8 +134,9 @@ type build struct {
 	f      *Filter
 	done   map[string]Node // chains without writes, falling through to leafFall
 	busy   map[string]bool // chains being built: what jumps back to them loops
-	writes map[*Chain]bool // whether a chain, or one that it calls, writes
-	left   int             // how many more rules may be tried
+	writes map[*Chain]bool // whether a chain, or one that it calls, writes what is asked for
+	asked  [fieldCount]bool
+	left   int // how many more rules may be tried
 }
 
 // mostSteps bounds the work for chains that write and are called from many
@@ -265,7 +266,9 @@ func (b *build) then(r Step, rest, fall, accept Node, depth int) Node {
 		then = b.target(r, fall, accept)
 	}
 	for _, w := range slices.Backward(r.Writes) {
-		then = b.s.write(then, w)
+		if b.asked[w.Field] {
+			then = b.s.write(then, w)
+		}
 	}
 	return then
 }
@@ -306,7 +309,7 @@ func (b *build) hasWrites(c *Chain, depth int) bool {
 	w := false
 	eachStep(c.Rules, func(r *Step) {
 		jumps := r.Outcome == OutcomeJump || r.Outcome == OutcomeGoto
-		w = w || len(r.Writes) > 0 || jumps && b.hasWrites(b.f.Chains[r.Chain], depth+1)
+		w = w || b.writesAsked(r) || jumps && b.hasWrites(b.f.Chains[r.Chain], depth+1)
 	})
 	b.writes[c] = w
 	return w

@@ -1,0 +1,61 @@
+package packet
+
+// asked returns the fields that a filter's verdict can depend on: those that a
+// condition names, or that are copied into one of them. To write another one is
+// to do nothing.
+func (fl *Filter) asked() (fields [fieldCount]bool) {
+	fl.conditions(func(c Cond) {
+		switch c := c.(type) {
+		case In:
+			fields[c.Field] = true
+		case Bits:
+			fields[c.Field] = true
+		case *Tuples:
+			for _, f := range c.Fields {
+				fields[f] = true
+			}
+		}
+	})
+	for known := 0; known < count(fields); {
+		known = count(fields)
+		fl.steps(func(s *Step) {
+			for _, w := range s.Writes {
+				fields[w.From] = fields[w.From] || w.Copy && fields[w.Field]
+			}
+		})
+		// Kinds of addresses are sets of addresses where the host's are known.
+		fields[FieldDst] = fields[FieldDst] || fields[FieldDstType]
+		fields[FieldSrc] = fields[FieldSrc] || fields[FieldSrcType]
+	}
+	return fields
+}
+
+func count(fields [fieldCount]bool) int {
+	n := 0
+	for _, f := range fields {
+		if f {
+			n++
+		}
+	}
+	return n
+}
+
+// steps calls f for every step of the filter.
+func (fl *Filter) steps(f func(*Step)) {
+	for _, c := range fl.Base {
+		eachStep(c.Rules, f)
+	}
+	for _, c := range fl.Chains {
+		eachStep(c.Rules, f)
+	}
+}
+
+// writesAsked reports whether the step writes something that is asked for.
+func (b *build) writesAsked(s *Step) bool {
+	for _, w := range s.Writes {
+		if b.asked[w.Field] {
+			return true
+		}
+	}
+	return false
+}
