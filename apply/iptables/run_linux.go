@@ -50,7 +50,7 @@ func (c *Conn) run(ctx context.Context, input, path string, args ...string) (str
 	words := append(slices.Clone(c.prefix), append([]string{path}, args...)...)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // on a busy machine the last of the output comes late
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if input != "" {
