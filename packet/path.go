@@ -61,6 +61,19 @@ func Arrival(sources ...Source) *Filter {
 	return p.Filter
 }
 
+// ArrivalAt is Arrival for packets that no rule before a hook gives another
+// destination, as far as they come to the hook: Input or Forward.
+func ArrivalAt(h Hook, sources ...Source) *Filter {
+	p := path{Filter: &Filter{Hook: Prerouting, Chains: map[string]*Chain{}}}
+	p.Base = []*Chain{arrived()}
+	p.hook(Prerouting, nil, sources)
+	p.hook(h, nil, sources)
+	if h == Forward {
+		p.hook(Postrouting, nil, sources)
+	}
+	return p.Filter
+}
+
 // Departure returns what becomes of a packet that the host sends: at output and
 // postrouting. A new connection has no mark and no status.
 func Departure(sources ...Source) *Filter {

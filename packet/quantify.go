@@ -8,3 +8,36 @@ func (s *Space) Whatever(a Node) (n Node, err error) {
 		return isUnknown(level) && s.flags[s.keys[level-firstLevel[fieldCount]]]
 	}), nil
 }
+
+// Differ returns the packets of a set to which two diagrams give different values.
+func (s *Space) Differ(a, b, over Node) (n Node, err error) {
+	defer s.guard(&err)
+	return s.store.differIn(over, a, b), nil
+}
+
+const opDifferIn = 3 << 8
+
+// differIn is differ for the packets of a set: it does not look at others.
+func (s *store) differIn(over, f, g Node) Node {
+	switch {
+	case over == False || f == g:
+		return False
+	case over == True:
+		return s.differ(f, g)
+	case f < terminals && g < terminals:
+		return over
+	}
+	if f > g {
+		f, g = g, f
+	}
+	if c := s.slot(opDifferIn, over, f, g); c.holds(opDifferIn, over, f, g) {
+		return c.result
+	}
+	level := min(s.level(over), s.level(f), s.level(g))
+	o0, o1 := s.split(over, level)
+	f0, f1 := s.split(f, level)
+	g0, g1 := s.split(g, level)
+	n := s.node(level, s.differIn(o0, f0, g0), s.differIn(o1, f1, g1))
+	*s.slot(opDifferIn, over, f, g) = cached{opDifferIn, over, f, g, n}
+	return n
+}

@@ -157,7 +157,7 @@ func (b *build) meet(c *Chain, next Node) Node {
 	if c.Policy == OutcomeAccept {
 		end = next
 	}
-	if b.hasWrites(c, 0) {
+	if b.hasWrites(c, 0) || next < terminals {
 		return b.rules(c, end, next, 0)
 	}
 	// Without writes the chain's own diagram is made first: it is small and does
@@ -213,24 +213,8 @@ func (b *build) either(rules []Step) Node {
 	return b.s.union(sets)
 }
 
-// union joins sets pairwise, which keeps the intermediate ones small.
-func (s *Space) union(sets []Node) Node {
-	if len(sets) == 0 {
-		return False
-	}
-	for len(sets) > 1 {
-		half := sets[:0]
-		for i := 0; i < len(sets); i += 2 {
-			if i+1 == len(sets) {
-				half = append(half, sets[i])
-				break
-			}
-			half = append(half, s.store.or(sets[i], sets[i+1]))
-		}
-		sets = half
-	}
-	return sets[0]
-}
+// union joins sets.
+func (s *Space) union(sets []Node) Node { return s.store.all(sets) }
 
 func (b *build) target(r Step, fall, accept Node) Node {
 	switch r.Outcome {

@@ -114,17 +114,26 @@ func (c *comparison) region(r *Report, hook packet.Hook, reg region) error {
 	} else if err := c.published(r); err != nil {
 		return err
 	}
-	equal := true
-	for _, d := range differences {
-		found, err := c.difference(r, reg.name, d)
-		if err != nil {
-			return err
+	equal, err := c.equal()
+	if err != nil {
+		return err
+	}
+	if !equal {
+		for _, d := range differences {
+			if err := c.difference(r, reg.name, d); err != nil {
+				return err
+			}
 		}
-		equal = equal && !found
 	}
 	r.Compared = append(r.Compared, Compared{Hook: c.hook.String(), Family: family(c.is6), State: reg.name,
 		Equal: equal, Nodes: c.space.Nodes()})
 	return nil
+}
+
+// equal reports whether both sides decide alike on every packet that is compared.
+func (c *comparison) equal() (bool, error) {
+	n, err := c.space.Differ(c.policy.node, c.now.node, c.over)
+	return n == packet.False, err
 }
 
 // published takes what the policy does not judge out of the comparison, and
@@ -169,40 +178,40 @@ var differences = []differing{
 	{Unknown, [][2]packet.Outcome{{packet.OutcomeDrop, packet.OutcomeUnknown}, {packet.OutcomeAccept, packet.OutcomeUnknown}, {packet.OutcomeReject, packet.OutcomeUnknown}}},
 }
 
-// difference adds the findings of one kind, and reports whether there are any.
-// They come in three parts: what differs whatever the unknowns are; what differs
-// under some condition that no packet decides, like a rate; what differs only if
-// something that was not understood holds, or does not.
-func (c *comparison) difference(r *Report, state string, d differing) (found bool, err error) {
+// difference adds the findings of one kind. They come in three parts: what
+// differs whatever the unknowns are; what differs under some condition that no
+// packet decides, like a rate; what differs only if something that was not
+// understood holds, or does not.
+func (c *comparison) difference(r *Report, state string, d differing) error {
 	set, err := c.where(c.over, d.pairs)
 	if err != nil || set == packet.False {
-		return false, err
+		return err
 	}
 	always, err := c.space.Always(set)
 	if err != nil {
-		return true, err
+		return err
 	}
 	if err := c.findings(r, always, finding{kind: d.kind, state: state}, d); err != nil {
-		return true, err
+		return err
 	}
 	if set, err = c.space.Minus(set, always); err != nil {
-		return true, err
+		return err
 	}
 	sometimes, err := c.space.Whatever(set)
 	if err != nil {
-		return true, err
+		return err
 	}
 	if err := c.findings(r, sometimes, finding{kind: d.kind, state: state}, d); err != nil {
-		return true, err
+		return err
 	}
 	ever, err := c.space.Ever(sometimes)
 	if err != nil {
-		return true, err
+		return err
 	}
 	if set, err = c.space.Minus(set, ever); err != nil {
-		return true, err
+		return err
 	}
-	return true, c.findings(r, set, finding{kind: Unknown, would: d.kind, state: state}, d)
+	return c.findings(r, set, finding{kind: Unknown, would: d.kind, state: state}, d)
 }
 
 // where returns the packets with one of the pairs of outcomes.

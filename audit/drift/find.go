@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
@@ -89,18 +90,38 @@ func Find(q Question) (*Report, error) {
 	if r.Published = []string{}; q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
-	for _, way := range ways(q.Policy) {
-		for _, is6 := range []bool{false, true} {
-			if err := r.compare(q, way, is6); err != nil {
-				return nil, err
-			}
-		}
+	if err := r.compareAll(q); err != nil {
+		return nil, err
 	}
 	r.tampered(q.Changes)
 	r.surroundings(q)
 	r.sort()
 	r.judge()
 	return r, nil
+}
+
+// compareAll compares all ways, the two families at the same time.
+func (r *Report) compareAll(q Question) error {
+	for _, w := range ways(q.Policy) {
+		var parts [2]Report
+		var errs [2]error
+		var both sync.WaitGroup
+		for i, is6 := range []bool{false, true} {
+			both.Go(func() { errs[i] = parts[i].compare(q, w, is6) })
+		}
+		both.Wait()
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+		for _, p := range parts {
+			r.Compared = append(r.Compared, p.Compared...)
+			r.Published = union(r.Published, p.Published)
+			for _, f := range p.Findings {
+				r.merge(f)
+			}
+		}
+	}
+	return nil
 }
 
 // compare adds what differs on one way and in one family.
