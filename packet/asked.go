@@ -59,3 +59,14 @@ func (b *build) writesAsked(s *Step) bool {
 	}
 	return false
 }
+
+// Writes reports whether some rule of the filter writes the field.
+func (fl *Filter) Writes(f Field) bool {
+	found := false
+	fl.steps(func(s *Step) {
+		for _, w := range s.Writes {
+			found = found || w.Field == f
+		}
+	})
+	return found
+}

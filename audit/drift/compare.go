@@ -9,19 +9,18 @@ import (
 	"github.com/fwctl/fwctl/rules"
 )
 
-// comparison is the policy and the host on one way and in one family.
+// comparison is the policy and the host at one hook and in one family.
 type comparison struct {
 	way
 	space  *packet.Space
 	is6    bool
 	policy side
-	host   side // with translation of addresses
-	flow   side // without
-	frame  packet.Node
-	exempt packet.Node // packets that the policy does not judge, because the host translates them
+	host   side        // what becomes of the first packet of a flow
+	flow   side        // of the others, whose addresses are as after translation
+	frame  packet.Node // the packets that there can be, and that the policy judges
+	exempt packet.Node // those of them that the policy leaves alone because the host translates them
 
 	// What is being compared:
-	hook packet.Hook
 	now  side        // host or flow
 	over packet.Node // the packets
 }
@@ -32,36 +31,39 @@ type side struct {
 	node packet.Node
 }
 
-func newComparison(q Question, w way, is6 bool) (*comparison, error) {
+func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
 	sources := q.Host.Sources(is6)
-	c := &comparison{way: w, is6: is6}
-	c.policy.Filter, c.host.Filter = w.policy(q.Policy, is6), w.full(sources...)
+	c := &comparison{way: wayTo(hook), is6: is6}
+	c.policy.Filter, c.host.Filter = c.way.policy(q.Policy, is6), c.filter(sources...)
+	c.flow.Filter = c.host.Filter
 	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}
-	nat := anyTranslation(sources, w.frame)
 	var translation *packet.Filter
-	if nat {
-		c.flow.Filter, translation = w.full(untranslated(sources)...), w.translation(sources)
+	if c.redirects(sources) {
+		c.flow.Filter, translation = c.filter(untranslated(sources)...), c.translation(sources)
 		filters = append(filters, c.flow.Filter, translation)
 	}
 	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, filters...)
-	for _, s := range []*side{&c.policy, &c.host, &c.flow} {
-		if s.Filter == nil {
-			continue
-		}
-		var err error
-		if s.node, err = c.space.Build(s.Filter); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if c.frame, err = c.space.Set(c.space.Frame(w.frame)); err != nil {
+	if err := c.build(); err != nil {
 		return nil, err
 	}
-	if !nat {
-		c.flow = c.host
+	if translation == nil {
 		return c, nil
 	}
 	return c, c.exempted(q, translation)
+}
+
+func (c *comparison) build() (err error) {
+	for _, s := range []*side{&c.policy, &c.host, &c.flow} {
+		if s == &c.flow && s.Filter == c.host.Filter {
+			c.flow = c.host
+			continue
+		}
+		if s.node, err = c.space.Build(s.Filter); err != nil {
+			return err
+		}
+	}
+	c.frame, err = c.space.Set(packet.All{c.space.Frame(c.from), c.judged()})
+	return err
 }
 
 // exempted finds the packets to ports that the host publishes by translation, as
@@ -87,28 +89,26 @@ func (c *comparison) exempted(q Question, translation *packet.Filter) error {
 	return err
 }
 
-// compare compares all regions at all hooks of the way.
+// compare compares all regions.
 func (c *comparison) compare(r *Report, q Question) error {
-	for _, hook := range c.hooks {
-		for _, reg := range q.States.regions() {
-			if err := c.region(r, hook, reg); err != nil {
-				return err
-			}
+	for _, reg := range q.States.regions() {
+		if err := c.region(r, reg); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // region adds what differs among some of the packets.
-func (c *comparison) region(r *Report, hook packet.Hook, reg region) error {
-	set, err := c.space.Set(packet.All{c.at(hook), reg.cond})
+func (c *comparison) region(r *Report, reg region) error {
+	set, err := c.space.Set(reg.cond)
 	if err != nil {
 		return err
 	}
 	if c.over, err = c.space.And(c.frame, set); err != nil {
 		return err
 	}
-	c.hook, c.now = hook, c.host
+	c.now = c.host
 	if reg.untranslated {
 		c.now = c.flow
 	} else if err := c.published(r); err != nil {

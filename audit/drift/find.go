@@ -100,14 +100,14 @@ func Find(q Question) (*Report, error) {
 	return r, nil
 }
 
-// compareAll compares all ways, the two families at the same time.
+// compareAll compares all hooks, the two families at the same time.
 func (r *Report) compareAll(q Question) error {
-	for _, w := range ways(q.Policy) {
+	for _, hook := range hooks(q.Policy) {
 		var parts [2]Report
 		var errs [2]error
 		var both sync.WaitGroup
 		for i, is6 := range []bool{false, true} {
-			both.Go(func() { errs[i] = parts[i].compare(q, w, is6) })
+			both.Go(func() { errs[i] = parts[i].compare(q, hook, is6) })
 		}
 		both.Wait()
 		if err := errors.Join(errs[:]...); err != nil {
@@ -124,15 +124,15 @@ func (r *Report) compareAll(q Question) error {
 	return nil
 }
 
-// compare adds what differs on one way and in one family.
-func (r *Report) compare(q Question, w way, is6 bool) error {
-	c, err := newComparison(q, w, is6)
+// compare adds what differs at one hook and in one family.
+func (r *Report) compare(q Question, hook packet.Hook, is6 bool) error {
+	c, err := newComparison(q, hook, is6)
 	if err == nil {
 		err = c.compare(r, q)
 	}
 	if errors.Is(err, packet.ErrBudget) {
-		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: w.hooks[0].String(),
-			Summary: fmt.Sprintf("hook %s, family %s: more than %d nodes of decision diagrams; nothing follows", w.hooks[0], family(is6), q.Budget)})
+		r.Findings = append(r.Findings, Finding{Kind: Undecided, Hook: hook.String(),
+			Summary: fmt.Sprintf("hook %s, family %s: more than %d nodes of decision diagrams; nothing follows", hook, family(is6), q.Budget)})
 		return nil
 	}
 	return err

@@ -7,51 +7,74 @@ import (
 	"github.com/fwctl/fwctl/rules"
 )
 
-// way is a packet's whole way through the host: where it begins, and the hooks
-// of the policy that it may come to.
-type way struct {
-	frame packet.Hook // where it begins
-	full  func(...packet.Source) *packet.Filter
-	hooks []packet.Hook
-}
-
-// ways returns those on which a policy says something.
-func ways(rs *rules.Ruleset) []way {
-	in := way{packet.Prerouting, packet.Arrival, []packet.Hook{packet.Input}}
+// hooks returns the hooks at which a policy says something.
+func hooks(rs *rules.Ruleset) []packet.Hook {
+	hs := []packet.Hook{packet.Input}
 	if rs.Routed != rules.RoutedIgnore {
-		in.hooks = append(in.hooks, packet.Forward)
+		hs = append(hs, packet.Forward)
 	}
-	ws := []way{in}
 	if rs.Outbound != packet.Accept || len(rs.OutboundBlocks) > 0 {
-		ws = append(ws, way{packet.Output, packet.Departure, []packet.Hook{packet.Output}})
+		hs = append(hs, packet.Output)
 	}
-	return ws
+	return hs
 }
 
-// policyOn returns the policy on a way. It translates nothing, so it judges a
-// packet by the address that it came with.
+// way is how packets come to a hook of the policy, and how they go on.
+type way struct {
+	hook packet.Hook
+	from packet.Hook // where it begins
+}
+
+func wayTo(h packet.Hook) way {
+	if h == packet.Output {
+		return way{h, packet.Output}
+	}
+	return way{h, packet.Prerouting}
+}
+
+// filter returns what the sources do on the whole way. Packets of which a rule
+// changes the destination may then come to other hooks.
+func (w way) filter(sources ...packet.Source) *packet.Filter {
+	switch {
+	case w.from == packet.Output:
+		return packet.Departure(sources...)
+	case w.redirects(sources):
+		return packet.Arrival(sources...)
+	}
+	return packet.ArrivalAt(w.hook, sources...)
+}
+
+// policy returns the policy on the way. It judges packets by the address that
+// they came with.
 func (w way) policy(rs *rules.Ruleset, is6 bool) *packet.Filter {
-	return w.full(func(h packet.Hook) *packet.Filter {
-		if !slices.Contains(w.hooks, h) {
+	return w.filter(func(h packet.Hook) *packet.Filter {
+		if h != w.hook {
 			return nil
 		}
 		return rs.Filter(h, is6)
 	})
 }
 
-// toHost holds for packets whose destination is the host itself.
-var toHost packet.Cond = packet.In{Field: packet.FieldDstType,
-	Set: packet.Ranges{{Lo: packet.Number(uint64(packet.AddrLocal)), Hi: packet.Number(uint64(packet.AddrMulticast))}}}
-
-// at is the condition of the packets that the policy judges at a hook of the way.
-func (w way) at(h packet.Hook) packet.Cond {
-	switch h {
+// judged is the condition of the packets that the policy judges at the hook.
+func (w way) judged() packet.Cond {
+	local := packet.In{Field: packet.FieldDstType,
+		Set: packet.Ranges{{Lo: packet.Number(uint64(packet.AddrLocal)), Hi: packet.Number(uint64(packet.AddrMulticast))}}}
+	switch w.hook {
 	case packet.Input:
-		return toHost
+		return local
 	case packet.Forward:
-		return packet.Not{Cond: toHost}
+		return packet.Not{Cond: local}
 	}
 	return packet.All{}
+}
+
+// redirects reports whether rules at the beginning of the way change the
+// destinations of packets.
+func (w way) redirects(sources []packet.Source) bool {
+	return slices.ContainsFunc(sources, func(source packet.Source) bool {
+		f := source(w.from)
+		return f != nil && (slices.ContainsFunc(f.Base, translates) || f.Writes(packet.FieldDst) || f.Writes(packet.FieldDstType))
+	})
 }
 
 // untranslated leaves the chains out that translate addresses.
@@ -73,28 +96,19 @@ func untranslated(sources []packet.Source) []packet.Source {
 
 func translates(c *packet.Chain) bool { return c.NAT }
 
-// anyTranslation reports whether chains at the hooks that packets come to first
-// translate destinations.
-func anyTranslation(sources []packet.Source, h packet.Hook) bool {
-	return slices.ContainsFunc(sources, func(source packet.Source) bool {
-		f := source(h)
-		return f != nil && slices.ContainsFunc(f.Base, translates)
-	})
-}
-
 // translation is a filter that leaves nothing but packets with another
 // destination unknown.
 func (w way) translation(sources []packet.Source) *packet.Filter {
 	first := make([]packet.Source, len(sources))
 	for i, source := range sources {
 		first[i] = func(h packet.Hook) *packet.Filter {
-			if h != w.frame {
+			if h != w.from {
 				return nil
 			}
 			return source(h)
 		}
 	}
-	f := w.full(first...)
+	f := w.filter(first...)
 	f.Base = append(f.Base, &packet.Chain{Name: "translated", Policy: packet.OutcomeAccept, Rules: []packet.Step{{
 		Cond:    packet.Bits{Field: packet.FieldCTStatus, Mask: packet.Number(packet.DstNAT), Value: packet.Number(packet.DstNAT)},
 		Outcome: packet.OutcomeUnknown,
