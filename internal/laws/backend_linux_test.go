@@ -61,11 +61,12 @@ func byText(l *netlab.Lab, rs *rules.Ruleset) error {
 	return err
 }
 
-// byIptables sends the difference from whatever is there. Every second time it
-// does without ipset.
+// byIptables sends the difference from whatever is there. Every second small
+// policy does without ipset; in a large one this makes so many rules that the
+// programs, not the kernel, take minutes.
 func byIptables(variant applyiptables.Variant) func(*netlab.Lab, *rules.Ruleset) error {
 	return func(l *netlab.Lab, rs *rules.Ruleset) error {
-		noIPSet := len(rs.Services)%2 == 1
+		noIPSet := len(rs.Services)%2 == 1 && len(rs.Services) < 20
 		return l.Do(func() error {
 			ctx := context.Background()
 			c, err := applyiptables.Open(ctx, applyiptables.Options{Variant: variant, NoIPSet: noIPSet})
