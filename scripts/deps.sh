@@ -8,7 +8,7 @@ set -euo pipefail
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # program:Debian's package
-wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2)
+wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps)
 
 missing=()
 for w in "${wanted[@]}"; do
