@@ -2,6 +2,7 @@ package live
 
 import (
 	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/read/iptables"
 	"github.com/fwctl/fwctl/read/nftables"
 )
 
@@ -10,7 +11,9 @@ import (
 // be modelled, is named in it.
 type HostRules struct {
 	Generation uint32            // of nf_tables
-	Tables     []*nftables.Table // those of iptables-nft included
+	Tables     []*nftables.Table // those of iptables-nft that are not in Saves included
+	Saves      []Save            // of iptables, where they are not among the tables
+	IPTables   iptables.Options  // what the saves refer to
 	Links      nftables.Links    // names of interfaces by index
 	Addrs4     packet.HostAddrs  // what the routing takes for the host's own
 	Addrs6     packet.HostAddrs
@@ -38,10 +41,29 @@ func (h *HostRules) Addrs(is6 bool) packet.HostAddrs {
 // Sources returns the host's rules of a family, for packet.Arrival and
 // packet.Departure.
 func (h *HostRules) Sources(is6 bool) []packet.Source {
-	return []packet.Source{func(hook packet.Hook) *packet.Filter { return nftables.Filter(h.Tables, hook, is6, h.Links) }}
+	sources := []packet.Source{remembered(func(hook packet.Hook) *packet.Filter { return nftables.Filter(h.Tables, hook, is6, h.Links) })}
+	for _, s := range h.Saves {
+		if s.Is6 == is6 {
+			sources = append(sources, remembered(s.Source(h.IPTables)))
+		}
+	}
+	return sources
 }
 
 // Filter returns what the whole host does with packets of a family at one hook.
 func (h *HostRules) Filter(hook packet.Hook, is6 bool) *packet.Filter {
 	return packet.At(hook, h.Sources(is6)...)
+}
+
+// remembered asks the source for each hook once.
+func remembered(source packet.Source) packet.Source {
+	known := map[packet.Hook]*packet.Filter{}
+	return func(h packet.Hook) *packet.Filter {
+		f, ok := known[h]
+		if !ok {
+			f = source(h)
+			known[h] = f
+		}
+		return f
+	}
 }

@@ -25,7 +25,7 @@ func Rules(ctx context.Context) (*HostRules, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &HostRules{Managers: survey.Managers, Unread: survey.Unread}
+	h := &HostRules{Managers: survey.Managers}
 	if err := h.tables(ctx); err != nil {
 		return nil, err
 	}
@@ -38,18 +38,38 @@ func Rules(ctx context.Context) (*HostRules, error) {
 // errReadPrivilege is the error of a process that may not read the rules.
 var errReadPrivilege = errors.New("reading the host's rules needs CAP_NET_ADMIN: run it as root")
 
-// tables reads nf_tables.
+// tables reads nf_tables and all variants of iptables, in one generation of the
+// former.
 func (h *HostRules) tables(ctx context.Context) error {
 	c, err := nftables.Dial(0)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	all, err := c.All(ctx, math.MaxUint32)
-	if err != nil {
-		return err
+	for range generations {
+		all, err := c.All(ctx, math.MaxUint32)
+		if err != nil {
+			return err
+		}
+		h.Generation, h.Tables, h.Saves, h.Unread = all.Generation, all.Tables, nil, nil
+		h.saves(ctx)
+		after, err := c.Generation()
+		if err != nil {
+			return err
+		}
+		if after == all.Generation {
+			h.beside(all)
+			return nil
+		}
 	}
-	h.Generation, h.Tables = all.Generation, all.Tables
+	return fmt.Errorf("read the rules: %w", nftables.ErrUnstable)
+}
+
+// generations is how often everything is read again because others write.
+const generations = 10
+
+// beside names what nf_tables has that is not modelled.
+func (h *HostRules) beside(all *nftables.All) {
 	for _, o := range all.Others {
 		if o.Family != "arp" { // it sees no IP packet
 			h.Beside = append(h.Beside, Beside{Name: fmt.Sprintf("chain %s of table %s %s", o.Chain, o.Family, o.Table)})
@@ -58,7 +78,6 @@ func (h *HostRules) tables(ctx context.Context) error {
 	for _, f := range all.Flowtables {
 		h.Beside = append(h.Beside, Beside{Name: "flowtable " + f})
 	}
-	return nil
 }
 
 // routes reads which addresses the kernel takes for its own: the routes of the
