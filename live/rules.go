@@ -14,7 +14,7 @@ type HostRules struct {
 	Tables     []*nftables.Table // those of iptables-nft that are not in Saves included
 	Saves      []Save            // of iptables, where they are not among the tables
 	IPTables   iptables.Options  // what the saves refer to
-	Links      nftables.Links    // names of interfaces by index
+	Links      nftables.Links    // interfaces by index
 	Addrs4     packet.HostAddrs  // what the routing takes for the host's own
 	Addrs6     packet.HostAddrs
 	Beside     []Beside
@@ -41,7 +41,7 @@ func (h *HostRules) Addrs(is6 bool) packet.HostAddrs {
 // Sources returns the host's rules of a family, for packet.Arrival and
 // packet.Departure.
 func (h *HostRules) Sources(is6 bool) []packet.Source {
-	sources := []packet.Source{remembered(func(hook packet.Hook) *packet.Filter { return nftables.Filter(h.Tables, hook, is6, h.Links) })}
+	sources := []packet.Source{remembered(nftables.Source(h.Tables, is6, h.Links))}
 	for _, s := range h.Saves {
 		if s.Is6 == is6 {
 			sources = append(sources, remembered(s.Source(h.IPTables)))

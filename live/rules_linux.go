@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"go4.org/netipx"
@@ -32,7 +33,10 @@ func Rules(ctx context.Context) (*HostRules, error) {
 	if err := h.routes(); err != nil {
 		return nil, err
 	}
-	return h, h.links()
+	if err := h.links(); err != nil {
+		return nil, err
+	}
+	return h, h.addresses()
 }
 
 // errReadPrivilege is the error of a process that may not read the rules.
@@ -122,10 +126,34 @@ func (h *HostRules) links() error {
 	h.Links = read.Links{}
 	for _, l := range links {
 		at := l.Attrs()
-		h.Links[uint32(at.Index)] = at.Name
+		h.Links[uint32(at.Index)] = read.Link{Name: at.Name, Type: linkTypes[at.EncapType], Group: at.Group}
 		if at.Xdp != nil && at.Xdp.Attached {
 			h.Beside = append(h.Beside, Beside{Name: "XDP program on " + at.Name})
 		}
+	}
+	return nil
+}
+
+// linkTypes are the numbers (ARPHRD_*, linux/if_arp.h) of the names that the
+// library gives to kinds of interfaces.
+var linkTypes = map[string]uint16{
+	"ether": 1, "loopback": 772, "ppp": 512, "ipip": 768, "tunnel6": 769, "sit": 776, "gre": 778, "none": 65534, "void": 65535,
+}
+
+// addresses reads the addresses of the interfaces.
+func (h *HostRules) addresses() error {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("read the addresses of the interfaces: %w", err)
+	}
+	for i, l := range h.Links {
+		l.Addrs = []netip.Prefix{}
+		for _, a := range addrs {
+			if p, ok := prefix(a.IPNet); ok && a.LinkIndex == int(i) {
+				l.Addrs = append(l.Addrs, p)
+			}
+		}
+		h.Links[i] = l
 	}
 	return nil
 }

@@ -48,10 +48,12 @@ type Expr struct {
 // Set is a set or map without its elements.
 type Set struct {
 	Name     string
-	Flags    uint32 // NFT_SET_*
-	KeyType  uint32 // nft's data type, for listings only
-	KeyLen   uint32 // bytes
-	DataType uint32 // NFT_DATA_VERDICT 0xffffff00 for a verdict map
+	Flags    uint32   // NFT_SET_*
+	KeyType  uint32   // nft's data type, for listings only
+	KeyLen   uint32   // bytes
+	Parts    []uint32 // of a concatenation with ranges: the bytes of each part
+	DataType uint32   // NFT_DATA_VERDICT 0xffffff00 for a verdict map
+	ObjType  uint32   // NFT_OBJECT_* of a map to objects
 	Timeout  time.Duration
 	Size     uint32 // most elements; 0: no bound
 	Count    uint32 // elements held, a range as one, where the kernel says so (6.15); else 0
@@ -68,6 +70,7 @@ type Element struct {
 	CatchAll bool
 	Verdict  *Verdict // verdict maps
 	Data     []byte   // other maps
+	Object   string   // maps to objects
 	Timed    bool     // it has a timeout or an expression: state, not policy
 	UserData []byte
 }
@@ -90,11 +93,12 @@ const (
 
 	setName, setFlags, setKeyType, setKeyLen, setDataType = 2, 3, 4, 5, 6
 	setDesc, setTimeout, setUserData, setCount            = 9, 11, 13, 20
-	descSize                                              = 1
+	setObjType, descSize, descConcat, fieldLen            = 15, 1, 2, 1
 
 	elemListElements                                         = 3
 	elemKey, elemData, elemFlags, elemTimeout                = 1, 2, 3, 4
 	elemUserData, elemExpr, elemKeyEnd, elemExprs            = 6, 7, 10, 11
+	elemObject                                               = 9
 	dataValue, dataVerdict, verdictCode, verdictChain        = 1, 2, 1, 2
 	elemIntervalEnd, elemCatchAll                     uint64 = 1, 2
 )
@@ -217,23 +221,35 @@ func DecodeSet(b []byte) (Set, error) {
 			s.UserData = a.Data
 		case setCount:
 			s.Count = uint32(number(a.Data))
+		case setObjType:
+			s.ObjType = uint32(number(a.Data))
 		case setDesc:
-			s.Size, err = decodeSize(a.Data)
+			err = s.decodeDesc(a.Data)
 		}
 		return err
 	})
 	return s, wrap("set", err)
 }
 
-func decodeSize(b []byte) (uint32, error) {
-	var n uint32
-	err := eachAttr(b, func(a Attr) error {
-		if a.Type == descSize {
-			n = uint32(number(a.Data))
+func (s *Set) decodeDesc(b []byte) error {
+	return eachAttr(b, func(a Attr) error {
+		switch a.Type {
+		case descSize:
+			s.Size = uint32(number(a.Data))
+		case descConcat:
+			return eachAttr(a.Data, func(part Attr) error { return s.decodePart(part.Data) })
 		}
 		return nil
 	})
-	return n, err
+}
+
+func (s *Set) decodePart(b []byte) error {
+	return eachAttr(b, func(a Attr) error {
+		if a.Type == fieldLen {
+			s.Parts = append(s.Parts, uint32(number(a.Data)))
+		}
+		return nil
+	})
 }
 
 // AppendElements reads the elements of a NFT_MSG_NEWSETELEM message behind those
@@ -262,6 +278,8 @@ func decodeElement(b []byte) (Element, error) {
 			e.KeyEnd, err = decodeValue(a.Data)
 		case elemData:
 			err = e.decodeData(a.Data)
+		case elemObject:
+			e.Object = text(a.Data)
 		case elemFlags:
 			flags := number(a.Data)
 			e.End, e.CatchAll = flags&elemIntervalEnd != 0, flags&elemCatchAll != 0

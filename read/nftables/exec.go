@@ -3,6 +3,8 @@ package nftables
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fwctl/fwctl/packet"
@@ -15,55 +17,34 @@ type exec struct {
 	*reader
 	class protoClass
 	place packet.Place
+	keys  map[string]string // of unknowns: by where they occur in the rule
 
-	regs   [regBytes]symbol
-	conds  packet.All
-	writes []packet.Write
-	over   bool // the rule ended
-	steps  []packet.Step
+	regs  [registerBits]bit
+	whats []opaqueLoad
+	exprs []Expr // that are still to be run
+	conds packet.All
+	steps []packet.Step // what the rule came to: cases of which at most one holds
+	over  bool          // the rule ended
+	whole bool          // it was asked whether the packet is a fragment
 }
 
-// regBytes is the size of the register file: 16 registers of four bytes behind
-// the verdict (linux/netfilter/nf_tables.h, NFT_REG32_COUNT).
-const regBytes = 64
-
-// symbol is one byte of a register: a byte of a field, under a mask, or a
-// constant, or something that was not understood.
-type symbol struct {
-	kind  symbolKind
-	field packet.Field
-	index uint8 // which byte of the field, 0 the lowest
-	mask  byte
-	xor   byte
-	value byte   // of a constant
-	what  string // of an opaque one
+// run runs what is left of the rule and returns what it does.
+func (x *exec) run() []packet.Step {
+	for !x.over && len(x.exprs) > 0 {
+		e := x.exprs[0]
+		x.exprs = x.exprs[1:]
+		a := argsOf(e)
+		x.expr(e, &a)
+	}
+	return x.steps
 }
 
-type symbolKind uint8
-
-const (
-	symOpaque symbolKind = iota
-	symConst
-	symField
-	symState  // a byte of ct state, whose bits stand for the states
-	symKind   // a byte of an address's kind as fib returns it
-	symIndex  // a byte of an interface's index; field says which
-	symName   // a byte of an interface's name, index counts from its beginning
-	symTime   // a byte of the time in nanoseconds
-	symAbsent // of a field that the hook lacks: a load of it ends the rule
-)
-
-func (x *exec) run(exprs []Expr) {
-	if x.class.protos != nil {
-		x.require(packet.In{Field: packet.FieldProto, Set: x.class.protos})
-	}
-	for _, e := range exprs {
-		if x.over {
-			return
-		}
-		x.expr(e)
-	}
-	x.emit(packet.OutcomeContinue, "", nil)
+// child is the rule from here on, for some of the packets that come so far.
+func (x *exec) child() *exec {
+	y := *x
+	y.conds, y.steps = nil, nil
+	y.whats = slices.Clip(y.whats)
+	return &y
 }
 
 // require adds a test. One that no packet of the class passes ends the rule, so
@@ -73,7 +54,10 @@ func (x *exec) require(c packet.Cond) {
 		x.fail()
 		return
 	}
-	x.conds = append(x.conds, c)
+	if all, ok := c.(packet.All); ok && len(all) == 0 {
+		return
+	}
+	x.conds = append(slices.Clip(x.conds), c)
 }
 
 func (x *exec) impossible(c packet.Cond) bool {
@@ -84,6 +68,8 @@ func (x *exec) impossible(c packet.Cond) bool {
 		return slices.ContainsFunc(c, x.impossible)
 	case packet.Bits:
 		return c.Field == packet.FieldProto && c.Mask == packet.Number(0xff) && !x.class.has(c.Value)
+	case packet.In:
+		return len(c.Set) == 0
 	case *packet.Tuples:
 		return len(c.Entries) == 0
 	}
@@ -93,552 +79,418 @@ func (x *exec) impossible(c packet.Cond) bool {
 func (c protoClass) has(v packet.Value) bool { return c.protos == nil || c.protos.Contains(v) }
 
 // fail ends the rule without a match.
-func (x *exec) fail() {
+func (x *exec) fail() { x.over = true }
+
+// end ends the rule with an outcome.
+func (x *exec) end(o packet.Outcome, chain string) {
+	x.over = true
+	if o == packet.OutcomeContinue {
+		return
+	}
+	x.steps = append(x.steps, packet.Step{Cond: x.conds, Outcome: o, Chain: chain, Place: x.place})
+}
+
+// step is a condition before what follows if it holds.
+func (x *exec) step(cond packet.All, then []packet.Step) packet.Step {
+	if len(then) == 1 {
+		// One case less is one condition more.
+		s := then[0]
+		if all, ok := s.Cond.(packet.All); ok || s.Cond == nil {
+			s.Cond = append(slices.Clip(cond), all...)
+			return s
+		}
+	}
+	return packet.Step{Cond: cond, Outcome: packet.OutcomeContinue, Cases: then, Place: x.place}
+}
+
+// write gives fields new values. What is left of the rule sees them, so it
+// becomes cases of the step that writes.
+func (x *exec) write(ws []packet.Write) {
+	if len(ws) == 0 {
+		return
+	}
+	for i := range x.regs {
+		if b := &x.regs[i]; b.kind != bitConst && slices.ContainsFunc(ws, func(w packet.Write) bool { return w.Field == b.field }) {
+			*b = bit{} // what was read before is no longer what the packet has
+		}
+	}
+	y := x.child()
+	s := packet.Step{Cond: x.conds, Writes: ws, Outcome: packet.OutcomeContinue, Place: x.place}
+	switch rest := y.run(); {
+	case len(rest) == 1 && always(rest[0].Cond):
+		s.Writes = append(slices.Clip(ws), rest[0].Writes...)
+		s.Outcome, s.Chain, s.Cases = rest[0].Outcome, rest[0].Chain, rest[0].Cases
+	default:
+		s.Cases = rest
+	}
+	x.steps = append(x.steps, s)
 	x.over = true
 }
 
-// emit writes a step for what the rule has tested so far.
-func (x *exec) emit(o packet.Outcome, chain string, also packet.Cond) {
-	if o == packet.OutcomeContinue && len(x.writes) == 0 {
-		return
-	}
-	conds := append(packet.All(nil), x.conds...)
-	if also != nil {
-		conds = append(conds, also)
-	}
-	x.steps = append(x.steps, packet.Step{Cond: conds, Writes: x.writes, Outcome: o, Chain: chain, Place: x.place})
+func always(c packet.Cond) bool {
+	all, ok := c.(packet.All)
+	return c == nil || ok && len(all) == 0
 }
 
 // unknown makes a condition of something that no packet decides or that was not
-// understood. The same text in the same place counts as the same unknown.
+// understood. The same text in the same place of a rule is the same unknown.
 func (x *exec) unknown(text string, unsupported bool) packet.Cond {
+	return packet.Unknown{Key: x.key(text), Unsupported: unsupported}
+}
+
+func (x *exec) key(text string) string {
+	at := strconv.Itoa(len(x.exprs)) + " " + text
+	if key, ok := x.keys[at]; ok {
+		return key
+	}
 	key := text
 	if x.seen[text]++; x.seen[text] > 1 {
 		key = fmt.Sprintf("%s (%d)", text, x.seen[text])
 	}
-	return packet.Unknown{Key: key, Unsupported: unsupported}
+	if x.hook == packet.Prerouting || x.hook == packet.Postrouting {
+		key += " at " + x.hook.String() // other hooks of the packet's way have their own
+	}
+	x.keys[at] = key
+	return key
 }
 
-// register returns the bytes of the register file that a register number names.
-func (x *exec) register(n uint64, length int) []symbol {
-	from := 0
-	switch {
-	case n >= 1 && n <= 4: // NFT_REG_1 and its like have 16 bytes
-		from = int(n-1) * 16
-	case n >= 8 && n < 24: // NFT_REG32_00 and its like have 4
-		from = int(n-8) * 4
-	default:
-		return make([]symbol, length)
-	}
-	if from+length > regBytes {
-		return make([]symbol, length)
-	}
-	return x.regs[from : from+length]
-}
-
-// fill writes symbols into a register, the rest of its last four bytes becomes
-// zero.
-func (x *exec) fill(n uint64, syms []symbol) {
-	size := align4(len(syms))
-	reg := x.register(n, size)
-	for i := range reg {
-		if i < len(syms) {
-			reg[i] = syms[i]
-		} else {
-			reg[i] = symbol{kind: symConst}
-		}
-	}
-}
-
-func opaque(length int, what string) []symbol {
-	out := make([]symbol, length)
-	for i := range out {
-		out[i] = symbol{kind: symOpaque, what: what}
-	}
-	return out
-}
-
-// fieldBytes returns the symbols of a field whose bytes stand in network order.
-func fieldBytes(f packet.Field, size int) []symbol {
-	out := make([]symbol, size)
-	for i := range out {
-		out[i] = symbol{kind: symField, field: f, index: uint8(size - 1 - i), mask: 0xff}
-	}
-	return out
-}
-
-// hostBytes is fieldBytes for the order of this machine's memory, in which the
-// kernel keeps marks, identities and its own numbers.
-func hostBytes(kind symbolKind, f packet.Field, size int) []symbol {
-	out := make([]symbol, size)
-	for i := range out {
-		at := i
-		if bigEndianHost() {
-			at = size - 1 - i
-		}
-		out[at] = symbol{kind: kind, field: f, index: uint8(i), mask: 0xff}
-	}
-	return out
-}
-
-func constBytes(b []byte) []symbol {
-	out := make([]symbol, len(b))
-	for i, c := range b {
-		out[i] = symbol{kind: symConst, value: c}
-	}
-	return out
-}
-
-func (x *exec) expr(e Expr) {
+func (x *exec) expr(e Expr, a *args) {
 	switch e.Name {
 	case "counter", "log", "last":
 	case "payload":
-		x.payload(e)
+		x.payload(e, a)
 	case "meta":
-		x.meta(e)
+		x.meta(e, a)
 	case "ct":
-		x.ct(e)
+		x.ct(e, a)
 	case "cmp":
-		x.cmp(e)
+		x.cmp(a)
 	case "range":
-		x.rangeTest(e)
+		x.rangeTest(a)
 	case "bitwise":
-		x.bitwise(e)
+		x.bitwise(e, a)
 	case "byteorder":
-		x.byteorder(e)
+		x.byteorder(a)
 	case "immediate":
-		x.immediate(e)
+		x.immediate(a)
 	case "lookup":
-		x.lookup(e)
+		x.lookup(a)
 	case "fib":
-		x.fib(e)
+		x.fib(e, a)
 	case "reject":
 		x.end(packet.OutcomeReject, "")
 	default:
-		x.special(e)
+		x.special(e, a)
 	}
 }
 
 // special are the expressions whose effect does not follow from the packet.
-func (x *exec) special(e Expr) {
+func (x *exec) special(e Expr, a *args) {
 	switch e.Name {
 	case "limit":
-		x.limit(e)
+		x.limit(a)
+	case "quota", "connlimit":
+		x.require(x.unknown(x.exprText(e), false))
 	case "dynset":
-		x.dynset(e)
+		x.dynset(e, a)
+	case "objref":
+		x.object(e, a)
 	case "notrack":
-		x.writes = append(x.writes, packet.Write{Field: packet.FieldState, Mask: packet.Number(7), Value: packet.Number(uint64(packet.Untracked))})
-	case "quota", "connlimit", "numgen", "hash", "rt", "socket", "osf", "xfrm", "exthdr", "tunnel", "inner":
-		x.opaqueLoad(e)
-	case "objref", "dup", "fwd", "flow_offload", "secmark":
-		// Objects that count or label decide nothing; those that limit do.
-		if e.Name == "objref" {
-			x.require(x.unknown(Text([]Expr{e}), true))
-		}
-	case "queue", "synproxy", "tproxy":
+		x.notrack()
+	case "dup", "secmark": // a copy, a label
+	case "flow_offload": // ends the rule for packets of which no flow can be made
+		x.require(x.unknown(x.exprText(e), true))
+	case "queue", "synproxy", "fwd":
 		x.decideUnknown(e)
-	case "nat", "masq", "redir":
-		x.decideUnknown(e)
+	case "tproxy":
+		x.tproxy(e)
+	case "nat":
+		x.nat(a)
+	case "masq":
+		x.masquerade(a)
+	case "redir":
+		x.redirect(a)
+	case "match", "target":
+		x.xt(e, a)
 	default:
-		x.require(x.unknown(Text([]Expr{e}), true))
+		x.opaqueLoad(e, a)
 	}
+}
+
+// destination is where expressions that read something unknown put it.
+var destination = map[string]int{
+	"numgen": numgenDreg, "hash": hashDreg, "rt": rtDreg, "socket": socketDreg,
+	"osf": osfDreg, "xfrm": xfrmDreg, "exthdr": exthdrDreg, "tunnel": 2,
 }
 
 // opaqueLoad fills the destination register with something unknown, or is an
 // unknown test if there is no such register.
-func (x *exec) opaqueLoad(e Expr) {
-	dreg := map[string]uint16{"numgen": 1, "hash": 2, "rt": 1, "socket": 2, "osf": 1, "xfrm": 1, "exthdr": 1}
-	if d, ok := dreg[e.Name]; ok && attr(e, d) != nil {
-		x.fill(attrNumber(e, d), opaque(16, Text([]Expr{e})))
+func (x *exec) opaqueLoad(e Expr, a *args) {
+	text := x.exprText(e)
+	if d, ok := destination[e.Name]; ok && a.has(d) {
+		x.store(a.num(d), x.opaque(ifNameSize, text, e.Name != "numgen"))
 		return
 	}
-	x.require(x.unknown(Text([]Expr{e}), e.Name != "quota" && e.Name != "connlimit"))
+	x.require(x.unknown(text, true))
 }
 
 // decideUnknown is for expressions that hand the packet to something else.
 func (x *exec) decideUnknown(e Expr) {
-	u := x.unknown(Text([]Expr{e})+" lets it through", true)
-	x.emit(packet.OutcomeAccept, "", u)
+	x.conds = append(slices.Clip(x.conds), packet.Not{Cond: x.unknown(x.exprText(e)+" lets it through", true)})
 	x.end(packet.OutcomeDrop, "")
+	x.steps = append(x.steps, packet.Step{Cond: x.conds[:len(x.conds)-1], Outcome: packet.OutcomeAccept, Place: x.place})
 }
 
-func (x *exec) end(o packet.Outcome, chain string) {
-	x.emit(o, chain, nil)
-	x.over = true
+// tproxy gives the packet to a socket, if there is one; then routing no longer
+// decides where it goes.
+func (x *exec) tproxy(e Expr) {
+	x.require(x.unknown("a socket takes it by "+x.exprText(e), true))
+	x.end(packet.OutcomeUnknown, "")
 }
 
-// payload loads bytes of a header.
-func (x *exec) payload(e Expr) {
-	const dreg, base, offset, length = 1, 2, 3, 4 // NFTA_PAYLOAD_*
-	n := int(attrNumber(e, length))
-	if attr(e, dreg) == nil || n == 0 || n > 16 {
-		x.require(x.unknown(Text([]Expr{e}), true))
+func (x *exec) cmp(a *args) {
+	want := a.value(cmpData)
+	bits := x.load(a.num(cmpSreg), len(want))
+	if len(want) == 0 || len(bits) != 8*len(want) {
+		x.require(x.unknown("a comparison that was not understood", true))
 		return
 	}
-	from := int(attrNumber(e, offset))
-	var syms []symbol
-	switch attrNumber(e, base) {
-	case 0: // NFT_PAYLOAD_LL_HEADER
-		if x.hook == packet.Output {
-			x.fail() // a packet that leaves has no link-layer header yet
-			return
+	x.require(x.compare(bits, comparison(a.num(cmpOp)), want))
+}
+
+func (x *exec) rangeTest(a *args) {
+	lo, hi := a.value(rangeFrom), a.value(rangeTo)
+	bits := x.load(a.num(rangeSreg), len(lo))
+	if len(lo) == 0 || len(lo) != len(hi) || len(bits) != 8*len(lo) {
+		x.require(x.unknown("a range that was not understood", true))
+		return
+	}
+	inverse := comparison(a.num(rangeOp)) == cmpNeq
+	switch {
+	case kindIs(bits, bitOpaque):
+		op := cmpEq
+		if inverse {
+			op = cmpNeq
 		}
-		syms = headerBytes(linkHeader, from, n)
-	case 1: // NFT_PAYLOAD_NETWORK_HEADER
-		syms = headerBytes(networkHeader(x.is6), from, n)
-	case 2: // NFT_PAYLOAD_TRANSPORT_HEADER
-		// The header of a fragment that is not the first cannot be read.
-		x.require(packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Single(packet.Value{})}})
-		syms = headerBytes(transportHeader(x.class.kind), from, n)
+		what := x.whatOf(bits)
+		x.require(x.unknown(fmt.Sprintf("%s %s %s-%s", what.text, op, valueText(lo), valueText(hi)), what.unsupported))
+	case inverse:
+		x.require(packet.Not{Cond: x.span(bits, lo, hi)})
 	default:
-		syms = opaque(n, "")
+		x.require(x.span(bits, lo, hi))
 	}
-	for i := range syms {
-		if syms[i].kind == symOpaque {
-			syms[i].what = Text([]Expr{e})
-		}
-	}
-	x.fill(attrNumber(e, dreg), syms)
 }
 
-// header says where fields stand, in bytes.
-type header []struct {
-	field        packet.Field
-	offset, size int
-	mask         byte // of a field within one byte; 0: all
-	shift        uint8
-}
-
-var linkHeader = header{{field: packet.FieldMAC, offset: 6, size: 6}}
-
-// networkHeader follows RFC 791 and RFC 8200. Extension headers are not modelled:
-// the next header is the protocol.
-func networkHeader(is6 bool) header {
-	if is6 {
-		return header{{field: packet.FieldProto, offset: 6, size: 1}, {field: packet.FieldTTL, offset: 7, size: 1},
-			{field: packet.FieldSrc, offset: 8, size: 16}, {field: packet.FieldDst, offset: 24, size: 16}}
-	}
-	return header{{field: packet.FieldLength, offset: 2, size: 2}, {field: packet.FieldTTL, offset: 8, size: 1},
-		{field: packet.FieldProto, offset: 9, size: 1}, {field: packet.FieldSrc, offset: 12, size: 4}, {field: packet.FieldDst, offset: 16, size: 4}}
-}
-
-func transportHeader(k classKind) header {
-	ports := header{{field: packet.FieldSrcPort, offset: 0, size: 2}, {field: packet.FieldDstPort, offset: 2, size: 2}}
-	switch k {
-	case classTCP:
-		return append(ports, header{{field: packet.FieldFlags, offset: 13, size: 1}}...)
-	case classPorts:
-		return ports
-	case classICMP:
-		return header{{field: packet.FieldType, offset: 0, size: 1}, {field: packet.FieldCode, offset: 1, size: 1}}
-	}
-	return nil
-}
-
-// headerBytes returns the symbols of n bytes of a header.
-func headerBytes(h header, from, n int) []symbol {
-	out := opaque(n, "")
-	for _, f := range h {
-		all := fieldBytes(f.field, f.size)
-		for i := range all {
-			if at := f.offset + i - from; at >= 0 && at < n {
-				out[at] = all[i]
-			}
-		}
-	}
-	return out
-}
-
-// Keys of meta (NFT_META_*, linux/netfilter/nf_tables.h).
-const (
-	metaLen, metaProtocol, metaMark, metaIIF, metaOIF = 0, 1, 3, 4, 5
-	metaIIFName, metaOIFName, metaUID, metaGID        = 6, 7, 10, 11
-	metaNFProto, metaL4Proto, metaPktType, metaTime   = 15, 16, 19, 30
-	ifNameSize                                        = 16
-)
-
-func (x *exec) meta(e Expr) {
-	const dreg, key, sreg = 1, 2, 3 // NFTA_META_*
-	k := attrNumber(e, key)
-	if attr(e, sreg) != nil {
-		x.set(k == metaMark, packet.FieldMark, attrNumber(e, sreg), e)
-		return
-	}
-	x.fill(attrNumber(e, dreg), x.metaBytes(k, e))
-}
-
-func (x *exec) metaBytes(key uint64, e Expr) []symbol {
-	switch key {
-	case metaLen:
-		return hostBytes(symField, packet.FieldLength, 4)
-	case metaProtocol:
-		if x.is6 {
-			return constBytes([]byte{0x86, 0xdd})
-		}
-		return constBytes([]byte{0x08, 0x00})
-	case metaMark:
-		return hostBytes(symField, packet.FieldMark, 4)
-	case metaIIF:
-		return hostBytes(symIndex, packet.FieldIn, 4)
-	case metaOIF:
-		return hostBytes(symIndex, packet.FieldOut, 4)
-	case metaIIFName:
-		return nameBytes(packet.FieldIn)
-	case metaOIFName:
-		return nameBytes(packet.FieldOut)
-	case metaNFProto:
-		if x.is6 {
-			return constBytes([]byte{FamilyIPv6})
-		}
-		return constBytes([]byte{FamilyIPv4})
-	case metaL4Proto:
-		return fieldBytes(packet.FieldProto, 1)
-	case metaPktType:
-		return fieldBytes(packet.FieldPacketType, 1)
-	case metaTime:
-		return hostBytes(symTime, 0, 8)
-	}
-	return x.socketBytes(key, e)
-}
-
-// socketBytes are of packets from this host: others have no socket, and the
-// rule ends.
-func (x *exec) socketBytes(key uint64, e Expr) []symbol {
-	if key != metaUID && key != metaGID {
-		return opaque(ifNameSize, Text([]Expr{e}))
-	}
-	if x.hook != packet.Output {
-		x.fail()
-	}
-	if key == metaUID {
-		return hostBytes(symField, packet.FieldUser, 4)
-	}
-	return hostBytes(symField, packet.FieldUserGroup, 4)
-}
-
-func nameBytes(f packet.Field) []symbol {
-	out := make([]symbol, ifNameSize)
-	for i := range out {
-		out[i] = symbol{kind: symName, field: f, index: uint8(i)}
-	}
-	return out
-}
-
-// set writes a constant from a register into a field; anything else is an
-// unknown effect, which later tests of the field must not believe.
-func (x *exec) set(known bool, f packet.Field, sreg uint64, e Expr) {
-	if !known {
-		return // priorities, queues and traces decide nothing
-	}
-	v, ok := constant(x.register(sreg, 4))
-	if !ok {
-		x.require(x.unknown(Text([]Expr{e}), true))
-		return
-	}
-	if !bigEndianHost() {
-		v[0], v[1], v[2], v[3] = v[3], v[2], v[1], v[0]
-	}
-	x.writes = append(x.writes, packet.Write{Field: f, Mask: packet.Number(1<<32 - 1), Value: packet.BytesValue(v)})
-}
-
-func constant(syms []symbol) ([]byte, bool) {
-	out := make([]byte, len(syms))
-	for i, s := range syms {
-		if s.kind != symConst {
-			return nil, false
-		}
-		out[i] = s.value
-	}
-	return out, true
-}
-
-// Keys of ct (NFT_CT_*).
-const (
-	ctState, ctDirection, ctStatus, ctMark = 0, 1, 2, 3
-)
-
-func (x *exec) ct(e Expr) {
-	const dreg, key, direction, sreg = 1, 2, 3, 4 // NFTA_CT_*
-	k := attrNumber(e, key)
-	if attr(e, sreg) != nil {
-		x.set(k == ctMark, packet.FieldCTMark, attrNumber(e, sreg), e)
-		return
-	}
-	if k != ctState {
-		// Every other key needs an entry, which an untracked packet lacks.
-		untracked := packet.In{Field: packet.FieldState, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.Untracked)))}}
-		x.require(packet.Not{Cond: untracked})
-	}
-	var syms []symbol
-	switch k {
-	case ctState:
-		syms = hostBytes(symState, packet.FieldState, 4)
-	case ctStatus:
-		syms = hostBytes(symField, packet.FieldCTStatus, 4)
-	case ctMark:
-		syms = hostBytes(symField, packet.FieldCTMark, 4)
-	default:
-		syms = opaque(ifNameSize, Text([]Expr{e}))
-	}
-	x.fill(attrNumber(e, dreg), syms)
-}
-
-func (x *exec) fib(e Expr) {
-	const dreg, result, flags = 1, 2, 3                    // NFTA_FIB_*
-	const resultType, flagSrc, flagDst, plain = 3, 1, 2, 3 // NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_*
-	f := attrNumber(e, flags)
-	if attrNumber(e, result) != resultType || f&^uint64(plain) != 0 || f == plain {
-		x.fill(attrNumber(e, dreg), opaque(ifNameSize, Text([]Expr{e})))
-		return
-	}
-	field := packet.FieldDstType
-	if f == flagSrc {
-		field = packet.FieldSrcType
-	}
-	x.fill(attrNumber(e, dreg), hostBytes(symKind, field, 4))
-}
-
-func (x *exec) bitwise(e Expr) {
-	const sreg, dreg, length, mask, xor, op = 1, 2, 3, 4, 5, 6 // NFTA_BITWISE_*
-	n := int(attrNumber(e, length))
-	if n == 0 || n > 16 {
-		n = 4
-	}
-	src := append([]symbol(nil), x.register(attrNumber(e, sreg), n)...)
-	m, okM := valueOf(attr(e, mask))
-	o, okX := valueOf(attr(e, xor))
-	if attrNumber(e, op) != 0 || !okM || !okX || len(m) < n || len(o) < n {
-		x.fill(attrNumber(e, dreg), opaque(n, Text([]Expr{e})))
-		return
-	}
-	for i := range src {
-		src[i] = src[i].masked(m[i], o[i], Text([]Expr{e}))
-	}
-	x.fill(attrNumber(e, dreg), src)
-}
-
-func (s symbol) masked(mask, xor byte, text string) symbol {
-	switch s.kind {
-	case symConst:
-		s.value = s.value&mask ^ xor
-	case symField, symState, symKind, symIndex:
-		s.mask &= mask
-		s.xor = s.xor&mask ^ xor
-	default:
-		if mask != 0xff || xor != 0 {
-			return symbol{kind: symOpaque, what: text}
-		}
-	}
-	return s
-}
-
-// valueOf reads nested data (NFTA_DATA_VALUE).
-func valueOf(b []byte) ([]byte, bool) {
-	v, err := decodeValue(b)
-	return v, err == nil && v != nil
-}
-
-func (x *exec) byteorder(e Expr) {
-	const sreg, dreg, length, size = 1, 2, 4, 5 // NFTA_BYTEORDER_*
-	n, unit := int(attrNumber(e, length)), int(attrNumber(e, size))
-	if n == 0 || n > 16 || unit == 0 || n%unit != 0 {
-		x.fill(attrNumber(e, dreg), opaque(16, Text([]Expr{e})))
-		return
-	}
-	src := append([]symbol(nil), x.register(attrNumber(e, sreg), n)...)
-	if !bigEndianHost() {
-		for at := 0; at < n; at += unit {
-			for i, j := at, at+unit-1; i < j; i, j = i+1, j-1 {
-				src[i], src[j] = src[j], src[i]
-			}
-		}
-	}
-	x.fill(attrNumber(e, dreg), src)
-}
-
-func (x *exec) immediate(e Expr) {
-	const dreg, data = 1, 2 // NFTA_IMMEDIATE_*
-	if attrNumber(e, dreg) != 0 {
-		v, ok := valueOf(attr(e, data))
-		if !ok {
-			v = nil
-		}
-		x.fill(attrNumber(e, dreg), constBytes(v))
+func (x *exec) immediate(a *args) {
+	if a.num(immediateDreg) != 0 {
+		x.store(a.num(immediateDreg), constBits(a.value(immediateData)))
 		return
 	}
 	var el Element
-	if err := el.decodeData(attr(e, data)); err != nil || el.Verdict == nil {
+	if err := el.decodeData(a[immediateData]); err != nil || el.Verdict == nil {
 		x.end(packet.OutcomeUnknown, "")
 		return
 	}
-	o, chain := x.outcome(*el.Verdict)
-	x.end(o, chain)
+	x.verdict(*el.Verdict)
 }
 
-// outcome reads a verdict (NF_*, NFT_*).
-func (x *exec) outcome(v Verdict) (packet.Outcome, string) {
+// verdict does what a verdict says (NF_*, NFT_*).
+func (x *exec) verdict(v Verdict) {
 	switch v.Code {
-	case 0:
-		return packet.OutcomeDrop, ""
-	case 1:
-		return packet.OutcomeAccept, ""
-	case -1: // NFT_CONTINUE
-		return packet.OutcomeContinue, ""
-	case -3:
-		return packet.OutcomeJump, x.chainName(v.Chain)
-	case -4:
-		return packet.OutcomeGoto, x.chainName(v.Chain)
-	case -5:
-		return packet.OutcomeReturn, ""
+	case verdictDrop:
+		x.end(packet.OutcomeDrop, "")
+	case verdictAccept:
+		x.end(packet.OutcomeAccept, "")
+	case verdictContinue: // with the next expression
+	case verdictBreak:
+		x.fail()
+	case verdictJump:
+		x.end(packet.OutcomeJump, x.called(v.Chain))
+	case verdictGoto:
+		x.end(packet.OutcomeGoto, x.called(v.Chain))
+	case verdictReturn:
+		x.end(packet.OutcomeReturn, "")
+	default:
+		x.end(packet.OutcomeUnknown, "")
 	}
-	return packet.OutcomeUnknown, ""
 }
 
-func (x *exec) limit(e Expr) {
+// notrack makes a packet untracked that tracking has not seen, or found invalid.
+func (x *exec) notrack() {
+	untracked := []packet.Write{{Field: packet.FieldState, Mask: packet.Number(7), Value: packet.Number(uint64(packet.Untracked))}}
+	if x.early {
+		x.write(untracked)
+		return
+	}
+	invalid := isField(packet.FieldState, uint64(packet.Invalid))
+	y, z := x.child(), x.child()
+	y.conds = packet.All{invalid}
+	y.write(untracked)
+	z.conds = packet.All{packet.Not{Cond: invalid}}
+	x.over = true
+	if cases := append(y.steps, z.run()...); len(cases) > 0 {
+		x.steps = append(x.steps, x.step(x.conds, cases))
+	}
+}
+
+func (x *exec) limit(a *args) {
 	const over = 1 // NFT_LIMIT_F_INV
-	const flags = 5
-	c := x.unknown(limitText(e), false)
-	if attrNumber(e, flags)&over != 0 {
+	c := x.unknown(limitText(a), false)
+	if a.flag(limitFlags, over) {
 		c = packet.Not{Cond: c}
 	}
 	x.require(c)
 }
 
-// limitOf reads a limit expression.
-func limitOf(e Expr) (rate uint64, per time.Duration, burst uint64, bytes, over bool) {
-	// NFTA_LIMIT_RATE, UNIT, BURST, TYPE, FLAGS
-	return attrNumber(e, 1), time.Duration(attrNumber(e, 2)) * time.Second, attrNumber(e, 3), attrNumber(e, 4) != 0, attrNumber(e, 5)&1 != 0
-}
-
-func limitText(e Expr) string {
-	rate, per, burst, bytes, _ := limitOf(e)
+// limitText is the same for a limit and for its contrary.
+func limitText(a *args) string {
 	unit := "packets"
-	if bytes {
+	if a.num(limitType) != 0 { // NFT_LIMIT_PKT_BYTES
 		unit = "bytes"
 	}
-	return fmt.Sprintf("fewer than %d %s in %s, burst %d", rate, unit, per, burst)
+	return fmt.Sprintf("fewer than %d %s in %s, burst %d", a.num(limitRate), unit, seconds(a.num(limitUnit)), a.num(limitBurst))
 }
 
-// dynset adds to a set; with an expression it also tests what it keeps for each
-// element.
-func (x *exec) dynset(e Expr) {
-	const sregKey, expr, exprs = 4, 7, 10 // NFTA_DYNSET_*
-	data := attr(e, expr)
-	if data == nil {
-		if attr(e, exprs) == nil {
-			return
-		}
-		x.require(x.unknown(Text([]Expr{e}), true))
+func seconds(n uint64) time.Duration { return time.Duration(min(n, 1<<32)) * time.Second }
+
+// dynset adds to a set or takes out; with expressions it also tests what it keeps
+// for each element. It ends the rule if the set is full.
+func (x *exec) dynset(e Expr, a *args) {
+	const remove, inverse = 2, 1 // NFT_DYNSET_OP_DELETE, NFT_DYNSET_F_INV
+	if a.num(dynsetOp) == remove {
 		return
 	}
-	inner, err := DecodeExpr(data)
-	switch {
-	case err != nil:
-		x.require(x.unknown(Text([]Expr{e}), true))
-	case inner.Name == "counter":
-	case inner.Name == "limit":
-		x.perSource(e, inner, attrNumber(e, sregKey))
-	default:
-		x.require(x.unknown(Text([]Expr{e}), inner.Name != "connlimit"))
+	exprs, err := dynsetExprsOf(a)
+	if err != nil || a.flag(dynsetFlags, inverse) {
+		x.require(x.unknown(x.exprText(e), true))
+		return
 	}
+	tested := false
+	for _, inner := range exprs {
+		tested = x.perElement(inner, a) || tested
+	}
+	if !tested {
+		x.require(x.unknown("there is room in "+x.setName(a.text(dynsetName)), false))
+	}
+}
+
+func dynsetExprsOf(a *args) ([]Expr, error) {
+	if a.has(dynsetExpr) {
+		e, err := DecodeExpr(a[dynsetExpr])
+		return []Expr{e}, err
+	}
+	return DecodeExprs(a[dynsetExprs])
+}
+
+// perElement tests what a set keeps for each element, and reports whether it
+// tests anything.
+func (x *exec) perElement(e Expr, dynset *args) bool {
+	a := argsOf(e)
+	switch e.Name {
+	case "counter", "last":
+		return false
+	case "limit":
+		x.perSource(&a, dynset.num(dynsetKey))
+	default:
+		supported := e.Name == "connlimit" || e.Name == "quota"
+		x.require(x.unknown(x.exprText(e)+" for each element of "+x.setName(dynset.text(dynsetName)), !supported))
+	}
+	return true
+}
+
+// perSource tests a limit that a set keeps for each source address.
+func (x *exec) perSource(limit *args, sreg uint64) {
+	n := 4
+	if x.is6 {
+		n = 16
+	}
+	bits := x.load(sreg, n)
+	rate, per := limit.num(limitRate), seconds(limit.num(limitUnit))
+	var c packet.Cond
+	if x.sourceMask(bits) && rate == limit.num(limitBurst) && limit.num(limitType) == 0 && x.place.Name != "" {
+		c = packet.Unspent(x.place.Name, rate, per, x.is6)
+	} else {
+		c = x.unknown(limitText(limit)+" for each "+x.keyText(bits), false)
+	}
+	if limit.flag(limitFlags, 1) {
+		c = packet.Not{Cond: c}
+	}
+	x.require(c)
+}
+
+// sourceMask reports whether the bits are an IPv4 source address, or the first
+// half of an IPv6 one.
+func (x *exec) sourceMask(bits []bit) bool {
+	top := len(bits) - 1
+	for i, b := range bits {
+		switch {
+		case i >= 64 && b.kind == bitConst && !b.one:
+		case i >= 64, b.kind != bitField, b.field != packet.FieldSrc, int(b.index) != top-i, b.one:
+			return false
+		}
+	}
+	return true
+}
+
+// Kinds of objects (NFT_OBJECT_*, linux/netfilter/nf_tables.h).
+const (
+	objCounter, objQuota, objHelper, objLimit, objConnlimit = 1, 2, 3, 4, 5
+	objTunnel, objTimeout, objSecmark, objExpect            = 6, 7, 8, 9
+	objSynproxy                                             = 10
+)
+
+// object refers to an object by name, or by a map. A key that the map does not
+// have ends the rule.
+func (x *exec) object(e Expr, a *args) {
+	kind := a.num(objrefType)
+	if a.has(objrefSet) {
+		s := x.sets[a.text(objrefSet)]
+		if s == nil || s.Unread {
+			x.require(x.unknown(x.exprText(e), true))
+			return
+		}
+		x.require(x.member(x.load(a.num(objrefSreg), int(s.KeyLen)), s, entriesOf(s)))
+		kind = uint64(s.ObjType)
+	}
+	switch kind {
+	case objCounter, objHelper, objTunnel, objTimeout, objSecmark, objExpect:
+	case objQuota, objLimit, objConnlimit:
+		x.require(x.unknown(x.exprText(e), false))
+	case objSynproxy:
+		x.decideUnknown(e)
+	default:
+		x.require(x.unknown(x.exprText(e), true))
+	}
+}
+
+// xt are the matches and targets of iptables. Their meaning is that of the text
+// of iptables-save; of the bytes only the name is read.
+func (x *exec) xt(e Expr, a *args) {
+	name := a.text(xtName)
+	text := x.exprText(e)
+	switch {
+	case e.Name == "match" && name == "comment":
+	case e.Name == "match":
+		x.require(x.unknown(text, true))
+	case name == "REJECT":
+		x.end(packet.OutcomeReject, "")
+	case slices.Contains(harmless, name):
+	case xtWrites[name] != nil:
+		var ws []packet.Write
+		for _, f := range xtWrites[name] {
+			ws = append(ws, packet.Write{Field: f, Mask: packet.Ones(f.Width(x.is6)), Unknown: f.String() + " after " + x.key(text)})
+		}
+		x.write(ws)
+	default:
+		x.end(packet.OutcomeUnknown, "")
+	}
+}
+
+// harmless are the targets that change nothing that rules ask for.
+var harmless = strings.Fields("LOG NFLOG TRACE AUDIT CHECKSUM CLASSIFY TCPMSS TEE LED RATEEST SECMARK CONNSECMARK SET IDLETIMER")
+
+// xtWrites are the fields that targets change.
+var xtWrites = map[string][]packet.Field{
+	"MARK": {packet.FieldMark}, "HMARK": {packet.FieldMark}, "CONNMARK": {packet.FieldMark, packet.FieldCTMark},
+	"DSCP": {packet.FieldDSCP}, "TOS": {packet.FieldDSCP}, "TTL": {packet.FieldTTL}, "HL": {packet.FieldTTL},
 }

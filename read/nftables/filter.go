@@ -2,13 +2,68 @@ package nftables
 
 import (
 	"cmp"
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/fwctl/fwctl/packet"
 )
 
-// Links are the names of interfaces by index, for rules that compare indices.
-type Links map[uint32]string
+// Link is what rules can ask of an interface.
+type Link struct {
+	Name  string
+	Type  uint16 // ARPHRD_*, linux/if_arp.h: 1 Ethernet, 772 loopback
+	Group uint32
+	Addrs []netip.Prefix // in the order in which the kernel has them; nil if they are not known
+}
+
+// Links are the interfaces by their numbers. Nil means that they are not known,
+// but for loopback, which is number 1 everywhere: what a number stands for is
+// left open then. An interface that is not among them counts as an Ethernet one
+// of group 0 whose addresses are not known.
+type Links map[uint32]Link
+
+// loopback are the links of every network namespace.
+var loopback = Links{1: {Name: "lo", Type: 772}}
+
+// Attributes of links, as bit.ref.
+const (
+	linkType  = 1
+	linkGroup = 2
+)
+
+func (l Link) attribute(which uint16) uint32 {
+	if which == linkType {
+		return uint32(l.Type)
+	}
+	return l.Group
+}
+
+// addresses returns those of a family, the broadcast addresses with them.
+func (l Link) addresses(is6 bool) packet.Ranges {
+	var rs []packet.Range
+	for _, p := range l.Addrs {
+		if p.Addr().Is6() != is6 {
+			continue
+		}
+		v := packet.AddrValue(p.Addr())
+		rs = append(rs, packet.Single(v))
+		if !is6 && p.Bits() < 31 {
+			rs = append(rs, packet.Single(v.Or(packet.Ones(uint(32-p.Bits())))))
+		}
+	}
+	return packet.NewRanges(rs...)
+}
+
+// first returns the first address of a family.
+func (l Link) first(is6 bool) netip.Addr {
+	for _, p := range l.Addrs {
+		if p.Addr().Is6() == is6 {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
+}
 
 // Families of tables (NFPROTO_*, linux/netfilter.h).
 const (
@@ -18,38 +73,45 @@ const (
 )
 
 // hooks are NF_INET_* (linux/netfilter.h).
-var hooks = map[packet.Hook]uint32{packet.Input: 1, packet.Forward: 2, packet.Output: 3}
+var hooks = map[packet.Hook]uint32{packet.Prerouting: 0, packet.Input: 1, packet.Forward: 2, packet.Output: 3, packet.Postrouting: 4}
 
 // Filter returns what the tables do with packets of a family at a hook: all base
 // chains there, by priority. What cannot be modelled is an unknown in it, never
 // left out.
 func Filter(tables []*Table, hook packet.Hook, is6 bool, links Links) *packet.Filter {
-	f := &packet.Filter{Hook: hook, Chains: map[string]*packet.Chain{}}
-	var base []baseChain
-	for _, t := range tables {
-		if !ofFamily(t, is6) || t.Flags&tableDormant != 0 {
-			continue
-		}
-		r := newReader(t, hook, is6, links)
-		for _, c := range t.Chains {
-			switch {
-			case c.Hook == nil:
-				f.Chains[r.chainName(c.Name)] = r.chain(c)
-			case c.Hook.Num == hooks[hook] && c.Type != "nat":
-				base = append(base, baseChain{c.Hook.Priority, r.chain(c)})
-			}
-		}
-	}
-	slices.SortStableFunc(base, func(a, b baseChain) int { return cmp.Compare(a.priority, b.priority) })
-	for _, b := range base {
-		f.Base = append(f.Base, b.chain)
-	}
-	return f
+	return packet.At(hook, Source(tables, is6, links))
 }
 
-type baseChain struct {
-	priority int32
-	chain    *packet.Chain
+// Source returns what the tables have at each hook, for packets of a family, to
+// be put together with other rules of the host. A table of iptables-nft belongs
+// among the tables only if its text is not read, too: see [IsIPTables].
+func Source(tables []*Table, is6 bool, links Links) packet.Source {
+	filled := map[*Table]map[string]bool{}
+	for _, t := range tables {
+		filled[t] = filledSets(t)
+	}
+	open := links == nil
+	if open {
+		links = loopback
+	}
+	order := slices.Sorted(maps.Keys(links))
+	return func(hook packet.Hook) *packet.Filter {
+		f := &packet.Filter{Hook: hook, Chains: map[string]*packet.Chain{}}
+		seen := map[string]int{}
+		// Of equals, the chain that was registered last comes first.
+		for _, t := range slices.Backward(tables) {
+			if !ofFamily(t, is6) || t.Flags&tableDormant != 0 {
+				continue
+			}
+			r := reader{
+				Filter: f, table: t, hook: hook, is6: is6, links: links, linkOrder: order, open: open, seen: seen, filled: filled[t],
+				sets: map[string]*Set{}, rules: map[string][]Rule{}, writes: writes(t),
+			}
+			r.read()
+		}
+		slices.SortStableFunc(f.Base, func(a, b *packet.Chain) int { return cmp.Compare(a.Priority, b.Priority) })
+		return f
+	}
 }
 
 const tableDormant = 1 // NFT_TABLE_F_DORMANT
@@ -66,31 +128,74 @@ func ofFamily(t *Table, is6 bool) bool {
 	return false
 }
 
-// reader translates one table.
+// reader translates one table at one hook.
 type reader struct {
-	table *Table
-	sets  map[string]*Set
-	rules map[string][]Rule
-	hook  packet.Hook
-	is6   bool
-	links Links
-	seen  map[string]int // how often each text of an unknown occurred
+	*packet.Filter
+	table     *Table
+	hook      packet.Hook
+	early     bool // the chain stands before tracking
+	is6       bool
+	sets      map[string]*Set
+	rules     map[string][]Rule
+	links     Links
+	linkOrder []uint32
+	open      bool            // the links are not known
+	seen      map[string]int  // how often each text of an unknown occurred
+	filled    map[string]bool // sets that rules fill
+	writes    bool            // rules give fields new values
 }
 
-func newReader(t *Table, hook packet.Hook, is6 bool, links Links) *reader {
-	r := &reader{table: t, sets: map[string]*Set{}, rules: map[string][]Rule{}, hook: hook, is6: is6, links: links, seen: map[string]int{}}
-	for i := range t.Sets {
-		r.sets[t.Sets[i].Name] = &t.Sets[i]
+// priorityTracking is where tracking stands at prerouting and output
+// (NF_IP_PRI_CONNTRACK, linux/netfilter_ipv4.h).
+const priorityTracking = -200
+
+func (r *reader) read() {
+	for i := range r.table.Sets {
+		r.sets[r.table.Sets[i].Name] = &r.table.Sets[i]
 	}
-	for _, rule := range t.Rules {
+	for _, rule := range r.table.Rules {
 		r.rules[rule.Chain] = append(r.rules[rule.Chain], rule)
 	}
-	return r
+	for _, c := range slices.Backward(r.table.Chains) {
+		if c.Hook != nil && c.Hook.Num == hooks[r.hook] {
+			r.base(c)
+		}
+	}
 }
 
-// chainName is unique among all tables.
+func (r *reader) base(c Chain) {
+	tracked := r.hook == packet.Prerouting || r.hook == packet.Output
+	r.early = tracked && c.Hook.Priority < priorityTracking
+	out := &packet.Chain{
+		Name: r.chainName(c.Name), Policy: packet.OutcomeAccept, Rules: r.steps(c.Name),
+		Priority: int(c.Hook.Priority), NAT: c.Type == "nat",
+	}
+	if c.Policy == 0 {
+		out.Policy = packet.OutcomeDrop
+	}
+	r.Base = append(r.Base, out)
+}
+
+// called returns the name under which a chain is called, and reads it if it was
+// not read.
+func (r *reader) called(name string) string {
+	full := r.chainName(name)
+	if r.Chains[full] == nil {
+		c := &packet.Chain{Name: full, Policy: packet.OutcomeAccept}
+		r.Chains[full] = c
+		c.Rules = r.steps(name)
+	}
+	return full
+}
+
+// chainName is unique among all tables. Before tracking, rules mean something
+// else.
 func (r *reader) chainName(name string) string {
-	return familyName(r.table.Family) + " " + r.table.Name + " " + name
+	full := familyName(r.table.Family) + " " + r.table.Name + " " + name
+	if r.early {
+		full += " before tracking"
+	}
+	return full
 }
 
 func familyName(f uint8) string {
@@ -103,26 +208,51 @@ func familyName(f uint8) string {
 	return "inet"
 }
 
-func (r *reader) chain(c Chain) *packet.Chain {
-	out := &packet.Chain{Name: r.chainName(c.Name), Policy: packet.OutcomeAccept}
-	if c.Hook != nil && c.Policy == 0 {
-		out.Policy = packet.OutcomeDrop
-	}
-	for _, rule := range r.rules[c.Name] {
-		out.Rules = append(out.Rules, r.steps(rule)...)
+func (r *reader) steps(chain string) []packet.Step {
+	var out []packet.Step
+	for i := range r.rules[chain] {
+		out = append(out, r.ruleSteps(&r.rules[chain][i])...)
 	}
 	return out
 }
 
-// steps returns what one rule does.
-func (r *reader) steps(rule Rule) []packet.Step {
-	place := packet.Place{Source: "nftables", Table: familyName(r.table.Family) + " " + r.table.Name, Chain: rule.Chain,
-		Handle: rule.Handle, Name: Comment(rule.UserData), Text: Text(rule.Exprs)}
+// ruleSteps returns what one rule does.
+func (r *reader) ruleSteps(rule *Rule) []packet.Step {
+	place := packet.Place{
+		Source: "nftables", Table: familyName(r.table.Family) + " " + r.table.Name, Chain: rule.Chain,
+		Handle: rule.Handle, Name: Comment(rule.UserData), Text: r.table.RuleText(rule),
+	}
+	keys := map[string]string{}
 	var out []packet.Step
 	for _, class := range protoClasses(rule.Exprs) {
-		x := &exec{reader: r, class: class, place: place}
-		x.run(rule.Exprs)
-		out = append(out, x.steps...)
+		x := &exec{reader: r, class: class, place: place, keys: keys, exprs: rule.Exprs}
+		if class.protos != nil {
+			x.require(packet.In{Field: packet.FieldProto, Set: class.protos})
+		}
+		out = append(out, x.run()...)
+	}
+	if !r.writes {
+		return flat(out, nil, nil)
+	}
+	return out
+}
+
+// flat makes steps of cases, which is the same where nothing is written.
+func flat(steps, out []packet.Step, before packet.All) []packet.Step {
+	for _, s := range steps {
+		conds := before
+		if s.Cond != nil {
+			conds = append(slices.Clip(before), s.Cond)
+			if all, ok := s.Cond.(packet.All); ok {
+				conds = append(slices.Clip(before), all...)
+			}
+		}
+		if len(s.Cases) > 0 {
+			out = flat(s.Cases, out, conds)
+			continue
+		}
+		s.Cond = conds
+		out = append(out, s)
 	}
 	return out
 }
@@ -150,12 +280,16 @@ func protoClasses(exprs []Expr) []protoClass {
 	if !slices.ContainsFunc(exprs, readsTransport) {
 		return []protoClass{{}}
 	}
+	return transportClasses
+}
+
+var transportClasses = func() []protoClass {
 	tcp := protos(packet.TCP)
 	ports := protos(packet.UDP, packet.DCCP, packet.SCTP, packet.UDPLite)
 	icmp := protos(packet.ICMP, packet.ICMPv6)
 	all := packet.NewRanges(slices.Concat(tcp, ports, icmp)...)
 	return []protoClass{{classTCP, tcp}, {classPorts, ports}, {classICMP, icmp}, {classOther, all.Complement(8)}}
-}
+}()
 
 func protos(ps ...packet.Proto) packet.Ranges {
 	rs := make([]packet.Range, len(ps))
@@ -166,20 +300,43 @@ func protos(ps ...packet.Proto) packet.Ranges {
 }
 
 func readsTransport(e Expr) bool {
-	const base, transport = 2, 2 // NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER
-	return e.Name == "payload" && attrNumber(e, base) == transport
+	if e.Name != "payload" {
+		return false
+	}
+	a := argsOf(e)
+	return a.num(payloadBase) == baseTransport
 }
 
-// attr returns the bytes of an expression's attribute, nil if it has none.
-func attr(e Expr, typ uint16) []byte {
-	var out []byte
-	_ = eachAttr(e.Data, func(a Attr) error { // a cut-off attribute is an absent one
-		if a.Type == typ {
-			out = a.Data
+// filledSets returns the sets that rules add to or take from: what is in them
+// depends on the packets that came before.
+func filledSets(t *Table) map[string]bool {
+	out := map[string]bool{}
+	for _, r := range t.Rules {
+		for _, e := range r.Exprs {
+			if e.Name == "dynset" {
+				out[e.SetName()] = true
+			}
 		}
-		return nil
-	})
+	}
 	return out
 }
 
-func attrNumber(e Expr, typ uint16) uint64 { return number(attr(e, typ)) }
+// writes reports whether a rule of the table gives a field a new value.
+func writes(t *Table) bool {
+	return slices.ContainsFunc(t.Rules, func(r Rule) bool { return slices.ContainsFunc(r.Exprs, Expr.writes) })
+}
+
+func (e Expr) writes() bool {
+	a := argsOf(e)
+	switch e.Name {
+	case "meta":
+		return a.has(metaSreg)
+	case "ct":
+		return a.has(ctSreg)
+	case "payload":
+		return a.has(payloadSreg)
+	case "nat", "masq", "redir", "notrack", "target":
+		return true
+	}
+	return false
+}

@@ -2,368 +2,472 @@ package nftables
 
 import (
 	"bytes"
-	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/fwctl/fwctl/packet"
 )
 
 // Flags of sets (NFT_SET_*).
 const (
+	setConstant = 0x2
 	setInterval = 0x4
 	setMap      = 0x8
+	setTimed    = 0x10
+	setEval     = 0x20
+	setObject   = 0x40
 	setConcat   = 0x80
 )
 
 const verdictType = 0xffffff00 // NFT_DATA_VERDICT
 
-func (x *exec) lookup(e Expr) {
-	const set, sreg, dreg, flags = 1, 2, 3, 5 // NFTA_LOOKUP_*
-	s, ok := x.sets[text(attr(e, set))]
-	if !ok || s.Unread {
-		x.require(x.unknown(Text([]Expr{e}), true))
+func (x *exec) lookup(a *args) {
+	name := a.text(lookupSet)
+	s := x.sets[name]
+	if s == nil || s.Unread || x.filled[name] {
+		x.lookupUnknown(a, s)
 		return
 	}
-	syms := x.register(attrNumber(e, sreg), int(s.KeyLen))
-	entries := x.ofClass(syms, entriesOf(s))
+	bits := x.load(a.num(lookupSreg), int(s.KeyLen))
 	switch {
-	case attr(e, dreg) == nil:
-		c := x.member(syms, s, entries, e)
-		if attrNumber(e, flags)&1 != 0 { // NFT_LOOKUP_F_INV
-			c = packet.Not{Cond: c}
+	case !a.has(lookupDreg):
+		c := x.member(bits, s, entriesOf(s))
+		if a.flag(lookupFlags, 1) { // NFT_LOOKUP_F_INV
+			c = x.outside(c, bits, s)
 		}
 		x.require(c)
 	case s.DataType == verdictType:
-		x.verdictMap(syms, s, entries, e)
+		x.verdictMap(bits, s)
 	default:
-		x.require(x.member(syms, s, entries, e))
-		x.fill(attrNumber(e, dreg), opaque(16, Text([]Expr{e})))
+		x.dataMap(bits, s, a.num(lookupDreg))
 	}
 }
 
-// ofClass leaves out entries for protocols of other classes.
-func (x *exec) ofClass(syms []symbol, entries []entry) []entry {
-	at := slices.IndexFunc(syms, func(s symbol) bool {
-		return s.kind == symField && s.field == packet.FieldProto && s.mask == 0xff && s.xor == 0
-	})
-	if at < 0 || x.class.protos == nil {
-		return entries
+// lookupUnknown is a lookup in a set that was not read, or that the rules
+// themselves fill, so that its elements are state: whether a key is in it is a
+// property of the key that is not known.
+func (x *exec) lookupUnknown(a *args, s *Set) {
+	length := 4
+	if s != nil {
+		length = int(s.KeyLen)
 	}
-	return slices.DeleteFunc(entries, func(n entry) bool {
-		return !n.catchAll && n.lo[at] == n.hi[at] && !x.class.has(packet.Number(uint64(n.lo[at])))
-	})
+	key := x.keyText(x.load(a.num(lookupSreg), length))
+	name := a.text(lookupSet)
+	c := packet.Cond(packet.Unknown{Key: key + " is in " + x.setName(name), Unsupported: s == nil || s.Unread})
+	if a.flag(lookupFlags, 1) {
+		c = packet.Not{Cond: c}
+	}
+	x.require(c)
+	switch {
+	case !a.has(lookupDreg):
+	case s != nil && s.DataType == verdictType:
+		x.end(packet.OutcomeUnknown, "")
+	default:
+		x.store(a.num(lookupDreg), x.opaque(ifNameSize, "what "+x.setName(name)+" has for "+key, true))
+	}
+}
+
+// outside is the condition that a key is not in a set. Of a key that is not
+// known it is as unknown as the other, and not its contrary: a load that fails
+// makes neither hold.
+func (x *exec) outside(c packet.Cond, bits []bit, s *Set) packet.Cond {
+	if kindIs(bits, bitOpaque) && !isNever(c) {
+		return x.unknown(x.keyText(bits)+" is not in "+x.setName(s.Name), x.whatOf(bits).unsupported)
+	}
+	return packet.Not{Cond: c}
 }
 
 // entry is an element with the key behind its end, of a set of ranges.
 type entry struct {
-	lo, hi   []byte // inclusive; in a concatenation field by field
-	verdict  Verdict
+	lo, hi   []byte // inclusive; in a concatenation part by part
+	element  *Element
 	catchAll bool
 }
 
-// entriesOf joins the beginnings and ends of ranges.
+// entriesOf joins the beginnings and ends of ranges. Keys of a wrong length are
+// left out.
 func entriesOf(s *Set) []entry {
 	out := make([]entry, 0, len(s.Elements))
-	for i, e := range s.Elements {
-		if e.End {
-			continue
-		}
-		n := entry{lo: e.Key, hi: e.Key, catchAll: e.CatchAll}
+	for i := range s.Elements {
+		e := &s.Elements[i]
+		n := entry{lo: e.Key, hi: e.Key, element: e, catchAll: e.CatchAll}
 		switch {
+		case e.End:
+			continue
 		case e.CatchAll:
 		case e.KeyEnd != nil:
 			n.hi = e.KeyEnd
 		case s.Flags&setInterval != 0 && s.Flags&setConcat == 0:
 			n.hi = lastKey(s.Elements[i+1:], len(e.Key))
 		}
-		if e.Verdict != nil {
-			n.verdict = *e.Verdict
+		if e.CatchAll || len(n.lo) == int(s.KeyLen) && len(n.hi) == len(n.lo) {
+			out = append(out, n)
 		}
-		out = append(out, n)
 	}
 	return out
 }
 
 // lastKey returns the key before the next element, or the last of all.
 func lastKey(rest []Element, size int) []byte {
-	if len(rest) == 0 {
-		return bytes.Repeat([]byte{0xff}, size)
-	}
-	k := slices.Clone(rest[0].Key)
-	for i := len(k) - 1; i >= 0; i-- {
-		k[i]--
-		if k[i] != 0xff {
-			break
+	for _, e := range rest {
+		if e.CatchAll {
+			continue
 		}
+		k := slices.Clone(e.Key)
+		for i := len(k) - 1; i >= 0; i-- {
+			k[i]--
+			if k[i] != 0xff {
+				break
+			}
+		}
+		return k
 	}
-	return k
+	return bytes.Repeat([]byte{0xff}, size)
 }
 
-// member is the condition that the key is one of the entries.
-func (x *exec) member(syms []symbol, s *Set, entries []entry, e Expr) packet.Cond {
-	if slices.ContainsFunc(entries, func(n entry) bool { return n.catchAll }) {
-		return packet.All{}
-	}
-	if len(entries) == 0 {
-		return packet.Never
-	}
-	if f, ok := wholeField(syms); ok && len(syms) == fieldSize(syms[0]) {
-		rs := make([]packet.Range, len(entries))
-		for i, n := range entries {
-			rs[i] = packet.Range{Lo: packet.BytesValue(n.lo), Hi: packet.BytesValue(n.hi)}
-		}
-		return packet.In{Field: f, Set: packet.NewRanges(rs...)}
-	}
-	if t := tuplesOf(syms, entries); t != nil {
-		return t
-	}
-	return x.each(syms, s, entries, e)
-}
-
-// part is a stretch of a key: one field, as it is or under a mask of its highest
-// bits.
+// part is a stretch of a key, in bits.
 type part struct {
 	from, to int
-	field    packet.Field
-	masked   packet.Value // the bits that the mask hides
+	// column says that it is a field, whole or under a mask of its highest bits,
+	// between zeros.
+	column         bool
+	opaque         bool // nobody knows what it is
+	field          packet.Field
+	hidden, behind uint // low bits of the field that are masked; zeros behind it
 }
 
-// tuplesOf makes a set of products, if every part of the key is a field; nil if
-// not.
-func tuplesOf(syms []symbol, entries []entry) *packet.Tuples {
-	parts, ok := partsOf(syms)
-	if !ok {
-		return nil
+// parts splits a key. A set of ranges has a range for each part.
+func (x *exec) parts(bits []bit, s *Set) []part {
+	var out []part
+	switch {
+	case len(s.Parts) > 0:
+		at := 0
+		for _, n := range s.Parts {
+			to := min(at+8*int(n), len(bits))
+			out = append(out, x.part(bits, at, to))
+			at = min(at+8*align4(int(n)), len(bits))
+		}
+		if at < len(bits) {
+			out = append(out, x.part(bits, at, len(bits)))
+		}
+	case s.Flags&setInterval != 0:
+		out = append(out, x.part(bits, 0, len(bits)))
+	default:
+		for at := 0; at < len(bits); {
+			n := stretch(bits[at:])
+			out = append(out, x.part(bits, at, at+n))
+			at += n
+		}
 	}
-	t := &packet.Tuples{Entries: make([][]packet.Range, 0, len(entries))}
-	for _, p := range parts {
-		t.Fields = append(t.Fields, p.field)
+	return out
+}
+
+// stretch returns how many bits from the first on, whole bytes, belong to the
+// same field or are constant behind it.
+func stretch(bits []bit) int {
+	var f *bit
+	for i := range bits {
+		b := &bits[i]
+		if b.kind == bitConst {
+			continue
+		}
+		if f != nil && (b.kind != f.kind || b.field != f.field || b.ref != f.ref) && i%8 == 0 {
+			return i
+		}
+		if f == nil || i%8 != 0 {
+			f = b
+		}
 	}
+	return len(bits)
+}
+
+func (x *exec) part(bits []bit, from, to int) part {
+	p := part{from: from, to: to, opaque: kindIs(bits[from:to], bitOpaque)}
+	b := bits[from:to]
+	for len(b) > 0 && b[0].kind == bitConst && !b[0].one {
+		b = b[1:]
+	}
+	for len(b) > 0 && b[len(b)-1].kind == bitConst && !b[len(b)-1].one {
+		b = b[:len(b)-1]
+		p.behind++
+	}
+	if len(b) == 0 || to-from > 128 || b[0].kind != bitField || int(b[0].index) != int(b[0].field.Width(x.is6))-1 {
+		return p
+	}
+	for i, c := range b {
+		if c.kind != bitField || c.field != b[0].field || int(c.index) != int(b[0].index)-i || c.one {
+			return p
+		}
+	}
+	p.column, p.field, p.hidden = true, b[0].field, uint(b[len(b)-1].index)
+	return p
+}
+
+// column returns the values of the part's field whose key lies in a range, and
+// false if there are none.
+func (p part) values(lo, hi packet.Value, is6 bool) (packet.Range, bool) {
+	first, last := lo, hi
+	if p.behind > 0 {
+		first = lo.Or(packet.Ones(p.behind)).Next().Moved(int(p.behind))
+		if lo.And(packet.Ones(p.behind)) == (packet.Value{}) {
+			first = lo.Moved(int(p.behind))
+		}
+		last = hi.Moved(int(p.behind))
+	}
+	top := packet.Ones(p.field.Width(is6) - p.hidden)
+	if last.Compare(top) > 0 {
+		last = top
+	}
+	if first.Compare(last) > 0 {
+		return packet.Range{}, false
+	}
+	return packet.Range{Lo: first.Shift(p.hidden), Hi: last.Shift(p.hidden).Or(packet.Ones(p.hidden))}, true
+}
+
+// maxGroups bounds the different values of the parts of a key that are no
+// fields.
+const maxGroups = 65536
+
+// member is the condition that the key is one of the entries.
+func (x *exec) member(bits []bit, s *Set, entries []entry) packet.Cond {
+	switch {
+	case slices.ContainsFunc(entries, func(n entry) bool { return n.catchAll }):
+		return packet.All{}
+	case len(entries) == 0:
+		return packet.Never
+	}
+	parts := x.parts(bits, s)
+	t := table{exec: x, bits: bits, parts: parts, groups: map[string]*tableGroup{}}
 	for _, n := range entries {
-		row, possible := rowOf(syms, parts, n)
-		if possible {
-			t.Entries = append(t.Entries, row)
-		}
+		t.add(n)
 	}
-	return t
+	return t.cond(s)
 }
 
-func partsOf(syms []symbol) ([]part, bool) {
-	var parts []part
-	for at := 0; at < len(syms); {
-		n := segment(syms[at:])
-		switch syms[at].kind {
-		case symConst:
-		case symField:
-			hidden, ok := hiddenBits(syms[at : at+n])
-			if !ok {
-				return nil, false
-			}
-			parts = append(parts, part{at, at + n, syms[at].field, hidden})
-		default:
-			return nil, false
-		}
-		at += n
-	}
-	return parts, len(parts) > 0
+// table sorts the entries of a set by the parts of their keys that are no
+// fields; the others make sets of products.
+type table struct {
+	*exec
+	bits   []bit
+	parts  []part
+	groups map[string]*tableGroup
+	order  []*tableGroup
 }
 
-// hiddenBits returns the low bits that a prefix mask hides, and false if the
-// symbols are not a whole field in network order under such a mask.
-func hiddenBits(syms []symbol) (packet.Value, bool) {
-	size := fieldSize(syms[0])
-	if len(syms) != size {
-		return packet.Value{}, false
-	}
-	b := make([]byte, size)
-	for i, s := range syms {
-		if int(s.index) != size-1-i || s.xor != 0 {
-			return packet.Value{}, false
-		}
-		b[i] = ^s.mask
-	}
-	hidden := packet.BytesValue(b)
-	return hidden, hidden.And(hidden.Next()) == packet.Value{}
+type tableGroup struct {
+	first entry // its parts that are no fields are all entries'
+	rows  [][]packet.Range
 }
 
-// rowOf returns the ranges of an entry, and false if no packet has its key.
-func rowOf(syms []symbol, parts []part, n entry) ([]packet.Range, bool) {
-	for i, s := range syms {
-		if s.kind == symConst && (s.value < n.lo[i] || s.value > n.hi[i]) {
-			return nil, false
+func (t *table) add(n entry) {
+	var key []byte
+	row := make([]packet.Range, 0, len(t.parts))
+	for _, p := range t.parts {
+		lo, hi := n.lo[p.from/8:p.to/8], n.hi[p.from/8:p.to/8]
+		if p.opaque {
+			continue
 		}
-	}
-	row := make([]packet.Range, len(parts))
-	for i, p := range parts {
-		lo, hi := packet.BytesValue(n.lo[p.from:p.to]), packet.BytesValue(n.hi[p.from:p.to])
-		if p.masked != (packet.Value{}) {
-			if lo != hi || lo.And(p.masked) != (packet.Value{}) {
-				return nil, lo != hi
-			}
-			hi = lo.Or(p.masked)
+		if !p.column {
+			key = append(append(key, lo...), hi...)
+			continue
 		}
-		row[i] = packet.Range{Lo: lo, Hi: hi}
+		r, ok := p.values(packet.BytesValue(lo), packet.BytesValue(hi), t.is6)
+		if !ok || p.field == packet.FieldProto && r.Lo == r.Hi && !t.class.has(r.Lo) {
+			return
+		}
+		row = append(row, r)
 	}
-	return row, true
+	g := t.groups[string(key)]
+	if g == nil {
+		g = &tableGroup{first: n}
+		t.groups[string(key)] = g
+		t.order = append(t.order, g)
+	}
+	g.rows = append(g.rows, row)
 }
 
-// maxEach bounds the entries that are tested one by one.
-const maxEach = 4096
-
-// each tests entry by entry what does not fit into a set of products.
-func (x *exec) each(syms []symbol, s *Set, entries []entry, e Expr) packet.Cond {
-	if len(entries) > maxEach || len(syms) > len(entries[0].lo) {
-		return x.opaqueTest(syms, e)
+func (t *table) cond(s *Set) packet.Cond {
+	if len(t.order) > maxGroups {
+		return t.unknown(t.keyText(t.bits)+" is in "+t.setName(s.Name), true)
 	}
-	var either packet.Any
-	for _, n := range entries {
-		switch {
-		case bytes.Equal(n.lo, n.hi):
-			either = append(either, x.equal(syms, n.lo[:len(syms)], e))
-		case syms[0].kind == symName && s.Flags&setConcat == 0:
-			p, ok := prefixOf(n)
-			if !ok {
-				return x.opaqueTest(syms, e)
-			}
-			either = append(either, packet.Iface{Out: syms[0].field == packet.FieldOut, Pattern: p})
-		default:
-			c, ok := x.rangeEntry(syms, n, e)
-			if !ok {
-				return x.opaqueTest(syms, e)
-			}
-			either = append(either, c)
-		}
+	var any packet.Any
+	for _, g := range t.order {
+		any = append(any, t.groupCond(g))
 	}
-	return either
+	if kindIs(t.bits, bitOpaque) && len(any) > 0 {
+		return packet.All{any, t.unknown(t.keyText(t.bits)+" is in "+t.setName(s.Name), t.whatOf(t.bits).unsupported)}
+	}
+	if len(any) == 1 {
+		return any[0]
+	}
+	return any
 }
 
-// rangeEntry tests an entry of a concatenation with ranges.
-func (x *exec) rangeEntry(syms []symbol, n entry, e Expr) (packet.Cond, bool) {
+func (t *table) groupCond(g *tableGroup) packet.Cond {
+	var fields []packet.Field
 	var all packet.All
-	for at := 0; at < len(syms); {
-		k := segment(syms[at:])
-		lo, hi, part := n.lo[at:at+k], n.hi[at:at+k], syms[at:at+k]
-		switch {
-		case bytes.Equal(lo, hi):
-			all = append(all, x.equalSegment(part, lo, e))
-		case part[0].kind == symName:
-			p, ok := prefixOf(entry{lo: lo, hi: hi})
-			if !ok {
-				return nil, false
-			}
-			all = append(all, packet.Iface{Out: part[0].field == packet.FieldOut, Pattern: p})
-		default:
-			f, ok := wholeField(part)
-			if !ok {
-				return nil, false
-			}
-			all = append(all, packet.In{Field: f, Set: packet.Ranges{{Lo: packet.BytesValue(lo), Hi: packet.BytesValue(hi)}}})
+	for _, p := range t.parts {
+		if p.opaque {
+			continue
 		}
-		at += k
+		if p.column {
+			fields = append(fields, p.field)
+			continue
+		}
+		c := t.span(t.bits[p.from:p.to], g.first.lo[p.from/8:p.to/8], g.first.hi[p.from/8:p.to/8])
+		all = append(all, c)
 	}
-	return all, true
+	if len(fields) > 0 {
+		all = append(all, products(fields, g.rows))
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return all
+}
+
+func products(fields []packet.Field, rows [][]packet.Range) packet.Cond {
+	if len(fields) > 1 {
+		return &packet.Tuples{Fields: fields, Entries: rows}
+	}
+	rs := make([]packet.Range, len(rows))
+	for i, row := range rows {
+		rs[i] = row[0]
+	}
+	return packet.In{Field: fields[0], Set: packet.NewRanges(rs...)}
+}
+
+// span is the condition that bits lie in a range.
+func (x *exec) span(bits []bit, lo, hi []byte) packet.Cond {
+	if bytes.Equal(lo, hi) {
+		return x.equal(bits, lo)
+	}
+	if kindIs(bits, bitName) {
+		prefix, ok := prefixOf(lo, hi)
+		if !ok {
+			return x.unknown("name of an interface from "+hexText(lo)+" to "+hexText(hi), true)
+		}
+		return x.nameTest(bits[:nameRun(bits)], prefix, 0)
+	}
+	return packet.All{x.compare(bits, cmpGte, lo), x.compare(bits, cmpLte, hi)}
 }
 
 // prefixOf reads a range of names that is all names with one beginning.
-func prefixOf(n entry) (string, bool) {
+func prefixOf(lo, hi []byte) ([]byte, bool) {
 	i := 0
-	for i < len(n.lo) && n.lo[i] == n.hi[i] {
+	for i < len(lo) && lo[i] == hi[i] {
 		i++
 	}
-	for _, b := range n.lo[i:] {
-		if b != 0 {
-			return "", false
+	for k := i; k < len(lo); k++ {
+		if lo[k] != 0 || hi[k] != 0xff {
+			return nil, false
 		}
 	}
-	for _, b := range n.hi[i:] {
-		if b != 0xff {
-			return "", false
-		}
-	}
-	return string(n.lo[:i]) + "*", true
+	return lo[:i], true
 }
 
-// verdictMap writes a step for each verdict that the map has. The keys of a map
-// are distinct, so the order of the steps is of no account; the verdict for all
-// other keys comes last.
-func (x *exec) verdictMap(syms []symbol, s *Set, entries []entry, e Expr) {
-	groups := map[Verdict][]entry{}
-	var order []Verdict
-	var rest *Verdict
+// choice is what a map has for some keys.
+type choice[T comparable] struct {
+	value   T
+	entries []entry
+}
+
+// choices groups the entries of a map by their values; the value for all other
+// keys, if there is one, is nil or not.
+func choices[T comparable](entries []entry, value func(*Element) T) (out []choice[T], rest *T) {
+	at := map[T]int{}
 	for _, n := range entries {
+		v := value(n.element)
 		if n.catchAll {
-			rest = &n.verdict
+			rest = &v
 			continue
 		}
-		if _, known := groups[n.verdict]; !known {
-			order = append(order, n.verdict)
+		i, ok := at[v]
+		if !ok {
+			i = len(out)
+			at[v] = i
+			out = append(out, choice[T]{value: v})
 		}
-		groups[n.verdict] = append(groups[n.verdict], n)
+		out[i].entries = append(out[i].entries, n)
 	}
-	slices.SortFunc(order, func(a, b Verdict) int { return cmp.Or(cmp.Compare(a.Code, b.Code), strings.Compare(a.Chain, b.Chain)) })
-	// After a jump that comes back the rest of this rule is not run, nor is
-	// another key tried.
-	var tried packet.Any
-	for _, v := range order {
-		c := x.member(syms, s, groups[v], e)
-		o, chain := x.outcome(v)
-		x.emit(o, chain, c)
-		tried = append(tried, c)
-	}
-	if len(tried) == 0 && rest == nil {
-		return
+	return out, rest
+}
+
+// verdictMap ends the rule with the verdict that the map has for the key; a key
+// that it does not have ends the rule, too, without one.
+func (x *exec) verdictMap(bits []bit, s *Set) {
+	list, rest := choices(entriesOf(s), func(e *Element) Verdict {
+		if e.Verdict == nil {
+			return Verdict{Code: verdictBreak}
+		}
+		return *e.Verdict
+	})
+	b := x.branches()
+	for _, c := range list {
+		b.when(x.member(bits, s, c.entries), func(y *exec) { y.verdict(c.value) })
 	}
 	if rest != nil {
-		o, chain := x.outcome(*rest)
-		x.emit(o, chain, packet.Not{Cond: tried})
-		x.over = true
+		b.otherwise(func(y *exec) { y.verdict(*rest) })
+	}
+	b.done()
+}
+
+// maxChoices bounds the different values of a map that are followed one by one.
+const maxChoices = 256
+
+// dataMap goes on with the value that the map has for the key.
+func (x *exec) dataMap(bits []bit, s *Set, dreg uint64) {
+	list, rest := choices(entriesOf(s), func(e *Element) string { return string(e.Data) })
+	if len(list) > maxChoices {
+		key := x.keyText(bits)
+		x.require(x.member(bits, s, entriesOf(s)))
+		x.store(dreg, x.opaque(ifNameSize, "what "+x.setName(s.Name)+" has for "+key, true))
 		return
 	}
-	x.require(packet.Not{Cond: tried})
+	b := x.branches()
+	for _, c := range list {
+		b.when(x.member(bits, s, c.entries), func(y *exec) { y.store(dreg, constBits([]byte(c.value))) })
+	}
+	if rest != nil {
+		b.otherwise(func(y *exec) { y.store(dreg, constBits([]byte(*rest))) })
+	}
+	b.done()
 }
 
-// keyText names what a key is made of.
-func keyText(syms []symbol) string {
-	var names []string
-	for at := 0; at < len(syms); at += segment(syms[at:]) {
-		if syms[at].kind == symField {
-			names = append(names, syms[at].field.String())
-		} else {
-			names = append(names, "something")
-		}
-	}
-	return strings.Join(slices.Compact(names), " and ")
+// branches are the ways in which a rule goes on after a lookup in a map.
+type branches struct {
+	x     *exec
+	tried packet.Any
+	cases []packet.Step
 }
 
-// Text writes expressions as their names and attributes, for the names of
-// unknowns and for reports: it is the same for the same bytes.
-func Text(exprs []Expr) string {
-	parts := make([]string, 0, len(exprs))
-	for _, e := range exprs {
-		if e.Name == "counter" {
-			continue
-		}
-		s := e.Name
-		_ = eachAttr(e.Data, func(a Attr) error { // what is cut off is left out
-			if !zero(a.Data) && !slices.Contains(skipped[e.Name], a.Type) {
-				s += fmt.Sprintf(" %d:%s", a.Type, attrText(a.Data))
-			}
-			return nil
-		})
-		parts = append(parts, "["+s+"]")
+func (x *exec) branches() *branches { return &branches{x: x} }
+
+// when goes on with the rule for packets that fulfil a condition, which those of
+// no other branch do.
+func (b *branches) when(c packet.Cond, set func(*exec)) {
+	b.tried = append(b.tried, c)
+	if b.x.impossible(c) {
+		return
 	}
-	return strings.Join(parts, " ")
+	b.add(c, set)
 }
 
-// attrText writes a name as it is and anything else in hexadecimal digits.
-func attrText(b []byte) string {
-	s := bytes.TrimRight(b, "\x00")
-	for _, c := range s {
-		if c < 0x20 || c > 0x7e {
-			return fmt.Sprintf("%x", b)
-		}
+func (b *branches) add(c packet.Cond, set func(*exec)) {
+	y := b.x.child()
+	set(y)
+	if steps := y.run(); len(steps) > 0 {
+		b.cases = append(b.cases, b.x.step(packet.All{c}, steps))
 	}
-	return string(s)
+}
+
+// otherwise is when for all other packets.
+func (b *branches) otherwise(set func(*exec)) { b.add(packet.Not{Cond: b.tried}, set) }
+
+// done ends the rule with the branches.
+func (b *branches) done() {
+	x := b.x
+	x.over = true
+	if len(b.cases) > 0 {
+		x.steps = append(x.steps, x.step(x.conds, b.cases))
+	}
 }
