@@ -137,7 +137,7 @@ func (f *Facts) write(w Write) {
 			}
 		})
 	case w.Copy:
-		v = f.Fields[w.From].moved(w.Shift).Xor(w.Value)
+		v = f.Fields[w.From].Moved(w.Shift).Xor(w.Value)
 	}
 	old := f.Fields[w.Field]
 	f.Fields[w.Field] = old.Xor(old.And(w.Mask)).Or(v.And(w.Mask))

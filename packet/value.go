@@ -92,8 +92,8 @@ func (v Value) Shift(n uint) Value {
 	return Value{v.Hi<<n | v.Lo>>(64-n), v.Lo << n}
 }
 
-// moved moves the bits down by n, or up by -n.
-func (v Value) moved(n int) Value {
+// Moved moves the bits down by n, or up by -n.
+func (v Value) Moved(n int) Value {
 	switch {
 	case n <= 0:
 		return v.Shift(uint(-n))
