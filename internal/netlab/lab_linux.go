@@ -176,7 +176,8 @@ func (l *Lab) loopback(h *netlink.Handle, f rules.Interface) error {
 
 // cable makes one interface of the host, without neighbour resolution, with a
 // default route of its own in the main table, for packets that are bound to it,
-// and in a table for packets that carry its number as mark.
+// and in a table for packets that carry its number in the highest byte of their
+// mark.
 func (l *Lab) cable(h, c *netlink.Handle, i int, f rules.Interface) error {
 	cd := &card{name: f.Name, mac: net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}, wire: -1, raw6: -1}
 	veth := &netlink.Veth{
@@ -265,7 +266,8 @@ func addRoutes(h *netlink.Handle, index, mark int) error {
 			}
 		}
 		rule := netlink.NewRule()
-		rule.Family, rule.Mark, rule.Table, rule.Priority = fam.family, uint32(mark), 100+mark, 100
+		mask := uint32(0xff << routeShift)
+		rule.Family, rule.Mark, rule.Mask, rule.Table, rule.Priority = fam.family, uint32(mark)<<routeShift, &mask, 100+mark, 100
 		if err := h.RuleAdd(rule); err != nil {
 			return fmt.Errorf("routing rule: %w", err)
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/nftables"
+
 	"github.com/fwctl/fwctl/packet"
 )
 
@@ -85,19 +87,11 @@ func (l *Lab) probeAll(packets []packet.Packet, at []int, verdicts []packet.Verd
 }
 
 func (l *Lab) probeBatch(packets []packet.Packet, at []int, verdicts []packet.Verdict) error {
-	if l.tags > stale {
-		if err := l.sets.clear(); err != nil {
-			return fmt.Errorf("clear the sets: %w", err)
-		}
-		l.tags = 0
+	probes, err := l.tagged(packets, at)
+	if err != nil {
+		return err
 	}
-	first := l.tags + 1
-	l.tags += uint16(len(at))
-	probes := make([]probe, len(at))
-	for n, i := range at {
-		probes[n] = probe{first + uint16(n), packets[i]}
-	}
-	if err := l.bring(probes); err != nil {
+	if err := l.bring(probes, l.sets.reached); err != nil {
 		return err
 	}
 	passed, err1 := l.sets.read(l.sets.passed)
@@ -116,6 +110,23 @@ func (l *Lab) probeBatch(packets []packet.Packet, at []int, verdicts []packet.Ve
 	return nil
 }
 
+// tagged gives the packets at the indices tags that no other has.
+func (l *Lab) tagged(packets []packet.Packet, at []int) ([]probe, error) {
+	if l.tags > stale {
+		if err := l.sets.clear(); err != nil {
+			return nil, fmt.Errorf("clear the sets: %w", err)
+		}
+		l.tags = 0
+	}
+	first := l.tags + 1
+	l.tags += uint16(len(at))
+	probes := make([]probe, len(at))
+	for n, i := range at {
+		probes[n] = probe{first + uint16(n), packets[i]}
+	}
+	return probes, nil
+}
+
 func verdict(tag uint16, through, refused *tags) packet.Verdict {
 	switch {
 	case through.has(tag):
@@ -132,15 +143,15 @@ type probe struct {
 	packet.Packet
 }
 
-// bring sends the probes until each has come to its hook.
-func (l *Lab) bring(probes []probe) error {
+// bring sends the probes until the tag of each is in the set.
+func (l *Lab) bring(probes []probe, to *nftables.Set) error {
 	for start := time.Now(); ; {
 		for _, p := range probes {
 			if err := l.send(p.Packet, p.tag); err != nil {
 				return fmt.Errorf("%s: send: %w", p.Packet, err)
 			}
 		}
-		missing, err := l.await(probes)
+		missing, err := l.await(probes, to)
 		switch {
 		case err != nil || len(missing) == 0:
 			return err
@@ -152,9 +163,9 @@ func (l *Lab) bring(probes []probe) error {
 }
 
 // await waits for the probes and returns those that are still missing.
-func (l *Lab) await(probes []probe) ([]probe, error) {
+func (l *Lab) await(probes []probe, to *nftables.Set) ([]probe, error) {
 	for start := time.Now(); ; time.Sleep(time.Millisecond) {
-		reached, err := l.sets.read(l.sets.reached)
+		reached, err := l.sets.read(to)
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package netlab
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -127,12 +126,12 @@ func (l *Lab) frame(c *card, p packet.Packet, tag uint16) ([]byte, error) {
 	if p.State == packet.Untracked && !p.Proto.IsICMP() {
 		f[macFlags] = frameUntracked
 	}
-	if p.Hook == packet.Forward {
+	if p.Out != "" {
 		out, err := l.card(p.Out)
 		if err != nil {
 			return nil, err
 		}
-		binary.NativeEndian.PutUint32(f[macMark:], uint32(l.mark(out)))
+		f[macMark] = byte(l.mark(out))
 	}
 	f[12], f[13] = 0x08, 0x00
 	if p.Is6() {

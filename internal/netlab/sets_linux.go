@@ -3,6 +3,7 @@ package netlab
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -18,7 +19,9 @@ type sets struct {
 	conn                           *nftables.Conn
 	dump                           *netlink.Conn
 	table                          *nftables.Table
-	reached, passed, left, refused *nftables.Set
+	cards                          int
+	reached, passed, left, refused *nftables.Set // at the hook of a probe
+	arrived, routed                *nftables.Set // at prerouting, and at forward
 }
 
 // The places of the lab's chains: before and behind whatever filters.
@@ -28,7 +31,7 @@ var (
 )
 
 func (l *Lab) openSets() (err error) {
-	s := &sets{table: &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}}
+	s := &sets{cards: len(l.cards), table: &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}}
 	if s.conn, err = nftables.New(nftables.WithNetNSFd(int(l.host))); err != nil {
 		return err
 	}
@@ -40,7 +43,7 @@ func (l *Lab) openSets() (err error) {
 	for _, to := range []struct {
 		set  **nftables.Set
 		name string
-	}{{&s.reached, "reached"}, {&s.passed, "passed"}, {&s.left, "left"}, {&s.refused, "refused"}} {
+	}{{&s.reached, "reached"}, {&s.passed, "passed"}, {&s.left, "left"}, {&s.refused, "refused"}, {&s.arrived, "arrived"}, {&s.routed, "routed"}} {
 		*to.set = &nftables.Set{Table: s.table, Name: to.name, KeyType: nftables.TypeInetService, Dynamic: true, Size: 1 << 17}
 		if err := s.conn.AddSet(*to.set, nil); err != nil {
 			return err
@@ -60,17 +63,42 @@ func (s *sets) close() {
 func (s *sets) addChains() {
 	s.chain("untrack", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw,
 		[]expr.Any{load(expr.PayloadBaseLLHeader, macFlags, 1), equal(frameUntracked), &expr.Notrack{}})
-	s.chain("route", nftables.ChainHookPrerouting, placeLast,
-		[]expr.Any{load(expr.PayloadBaseLLHeader, macMark, 4), setMark})
-	s.chain("input_first", nftables.ChainHookInput, placeFirst, s.note(s.reached)...)
+	s.chain("prerouting_first", nftables.ChainHookPrerouting, placeFirst, s.note(s.arrived)...)
+	s.chain("route", nftables.ChainHookPrerouting, placeLast, s.routes()...)
+	s.chain("input_first", nftables.ChainHookInput, placeFirst, append([][]expr.Any{setRoute(0)}, s.note(s.reached)...)...)
 	s.chain("input_last", nftables.ChainHookInput, placeLast, s.note(s.passed, drop)...)
 	s.chain("forward_first", nftables.ChainHookForward, placeFirst,
-		append([][]expr.Any{{&expr.Immediate{Register: 1, Data: make([]byte, 4)}, setMark}}, s.note(s.reached)...)...)
+		slices.Concat([][]expr.Any{setRoute(0)}, s.note(s.reached), s.note(s.routed))...)
 	s.chain("forward_last", nftables.ChainHookForward, placeLast, s.note(s.passed, drop)...)
 	s.chain("output_first", nftables.ChainHookOutput, placeFirst, s.note(s.reached)...)
 	s.chain("output_last", nftables.ChainHookOutput, placeLast,
 		append(s.note(s.left, ifNotLoopback, loopback, drop), s.answers()...)...)
 }
+
+// routes asks for the interface that the frame names.
+func (s *sets) routes() [][]expr.Any {
+	var rules [][]expr.Any
+	for card := range s.cards {
+		rules = append(rules, join([]expr.Any{load(expr.PayloadBaseLLHeader, macMark, 1), equal(byte(card + 1))}, setRoute(byte(card+1))))
+	}
+	return rules
+}
+
+// setRoute puts a number into the highest byte of the mark, by which packets are
+// routed; the others are left to the rules under test.
+func setRoute(card byte) []expr.Any {
+	mask, xor := make([]byte, 4), make([]byte, 4)
+	binary.NativeEndian.PutUint32(mask, 1<<routeShift-1)
+	binary.NativeEndian.PutUint32(xor, uint32(card)<<routeShift)
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: xor},
+		setMark,
+	}
+}
+
+// routeShift is where the highest byte of the mark begins.
+const routeShift = 24
 
 func (s *sets) chain(name string, hook *nftables.ChainHook, place *nftables.ChainPriority, rules ...[]expr.Any) {
 	c := s.conn.AddChain(&nftables.Chain{Name: name, Table: s.table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: place})
@@ -152,7 +180,7 @@ func join(parts ...[]expr.Any) []expr.Any {
 
 // clear empties the sets.
 func (s *sets) clear() error {
-	for _, set := range []*nftables.Set{s.reached, s.passed, s.left, s.refused} {
+	for _, set := range []*nftables.Set{s.reached, s.passed, s.left, s.refused, s.arrived, s.routed} {
 		s.conn.FlushSet(set)
 	}
 	return s.conn.Flush()
