@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/rules"
@@ -17,8 +18,8 @@ type Meant struct {
 	Digest    string         // see Digest
 	Ruleset   *rules.Ruleset // resolved with the facts that count for it
 	Backend   string
-	Confirmed bool     // it is the confirmed policy of the state
-	Warnings  []string // about the host
+	Confirmed time.Time // when it was confirmed; zero if it is not the confirmed policy of the state
+	Warnings  []string  // about the host
 }
 
 // ErrNotConfirmed says that the state holds no policy to compare with.
@@ -37,7 +38,7 @@ func Confirmed(o Options) (*Meant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolve the confirmed policy: %w", err)
 	}
-	return &Meant{Policy: b.Manifest.Policy, Digest: b.Manifest.Digest, Ruleset: rs, Backend: b.Manifest.Backend, Confirmed: true}, nil
+	return &Meant{Policy: b.Manifest.Policy, Digest: b.Manifest.Digest, Ruleset: rs, Backend: b.Manifest.Backend, Confirmed: b.Manifest.Time}, nil
 }
 
 // Understand returns the policy of the options as an apply would understand it

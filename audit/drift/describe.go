@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -115,7 +116,7 @@ func policySide(d packet.Decided) Side {
 // SideOf says what decided, in words.
 func SideOf(d packet.Decided) Side {
 	s := Side{Verdict: d.Outcome.String(), Source: d.By.Source, Table: d.By.Table, Chain: d.By.Chain,
-		Handle: d.By.Handle, Rule: d.By.Text, Name: d.By.Name, At: d.By.At}
+		Handle: d.By.Handle, Number: d.By.Number, Rule: d.By.Text, Name: d.By.Name, At: d.By.At}
 	switch {
 	case d.Policy && d.By == (packet.Place{}):
 		s.Rule = "no chain at this hook"
@@ -123,6 +124,45 @@ func SideOf(d packet.Decided) Side {
 		s.Rule = "policy " + d.Outcome.String()
 	}
 	return s
+}
+
+// String names the rule: "inet fwctl input, handle 12: tcp dport 22 accept".
+func (s Side) String() string {
+	where := strings.TrimSpace(s.Table + " " + s.Chain)
+	if strings.HasPrefix(s.Source, "ip") && s.Table != "" {
+		where = s.Source + " " + where
+	}
+	if s.Table == "" { // the end of a base chain, whose name has it all
+		where = s.Chain
+	}
+	parts := []string{}
+	if where != "" {
+		parts = append(parts, where)
+	}
+	switch {
+	case s.Handle != 0:
+		parts = append(parts, fmt.Sprintf("handle %d", s.Handle))
+	case s.Number != 0:
+		parts = append(parts, fmt.Sprintf("rule %d", s.Number))
+	}
+	text := strings.Join(parts, ", ")
+	for _, more := range []struct{ separator, text string }{{": ", s.Rule}, {", ", s.nameUnlessSaid()}, {", ", s.At}} {
+		if more.text != "" {
+			if text != "" {
+				text += more.separator
+			}
+			text += more.text
+		}
+	}
+	return text
+}
+
+// nameUnlessSaid is the comment, if the text of the rule does not have it.
+func (s Side) nameUnlessSaid() string {
+	if strings.Contains(s.Rule, s.Name) {
+		return ""
+	}
+	return s.Name
 }
 
 // sections lists which parts of the policy decide on the packets of a set.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/fwctl/fwctl/live"
@@ -153,7 +154,10 @@ func (r *Report) tampered(changes []string) {
 	if len(changes) == 0 {
 		return
 	}
-	details := slices.Clone(changes[:min(len(changes), mostDetails)])
+	var details []string
+	for _, c := range changes[:min(len(changes), mostDetails)] {
+		details = append(details, strings.TrimSpace(c))
+	}
 	if more := len(changes) - len(details); more > 0 {
 		details = append(details, fmt.Sprintf("and %d more", more))
 	}

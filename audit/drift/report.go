@@ -109,9 +109,10 @@ type Side struct {
 	Table   string `json:"table,omitempty"`
 	Chain   string `json:"chain,omitempty"`
 	Handle  uint64 `json:"handle,omitempty"`
-	Rule    string `json:"rule,omitempty"` // its text; "policy drop" where the end of a chain decides
-	Name    string `json:"name,omitempty"` // its comment, or the section of the policy
-	At      string `json:"at,omitempty"`   // "policy.toml:12:1"
+	Number  int    `json:"number,omitempty"` // of the rule in its chain, from 1, where rules have no handle
+	Rule    string `json:"rule,omitempty"`   // its text; "policy drop" where the end of a chain decides
+	Name    string `json:"name,omitempty"`   // its comment, or the section of the policy
+	At      string `json:"at,omitempty"`     // "policy.toml:12:1"
 }
 
 // merge adds a finding, to one that the same rule already made if there is one.

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,45 +29,53 @@ otherwise, each with the rule of the host and the line of the policy that decide
 on it. It changes nothing and needs CAP_NET_ADMIN.
 
 The findings, worst first:
+
   opened     the host accepts what the policy refuses
   tampered   fwctl's own rules are not those that fwctl would put there
   closed     the host refuses what the policy accepts
   undecided  the question was larger than --budget
-  unknown    it depends on something that is not understood or that no packet decides
+  unknown    it depends on something that is not understood
   manager    other software manages rules here, and will change them some day
-  answer     both refuse, but one of them answers (reject) and the other does not (drop)
+  answer     both refuse, but one answers (reject) and the other does not (drop)
 
 Compared are the hooks at which the policy says something: input; output if it
 refuses anything there; forward unless routed = "ignore". Of the packets those
-that begin a flow, and those of established flows; --state asks for others.
-"in sync" is said only of what was proved, and only if nothing else acts on
-packets: XDP programs, chains of the families netdev and bridge, flowtables and
-filters of tc are named, and count as unknown. --known names those of them, and
-managers, that are meant to be there.
+that begin a flow, by the addresses that they come with, and those of flows that
+stand; --state asks for others. "in sync" is said only of what was proved, and
+only if nothing else can let packets pass: XDP programs, filters of tc, flowtables
+and chains of the families netdev and bridge are named, and count as unknown.
+--known names those of them, and managers, that are meant to be there.
 
-Exit status: 0 in sync; 1 drift; 2 error; 3 cannot tell. With --format nagios: 0 in
-sync; 2 opened or tampered; 1 closed, answer or manager; 3 cannot tell, or error.`,
+Exit status: 0 in sync; 1 drift; 2 error; 3 cannot tell. With --format nagios: 0
+in sync; 2 opened or tampered; 1 closed, manager or answer; 3 cannot tell, or
+error.`,
 		Example: `  fwctl drift
-  fwctl drift --json site.toml | jq '.findings[] | {kind, packets, host}'
+  fwctl drift --json site.toml | jq '.findings[] | {kind, packets, examples}'
   fwctl drift --format nagios
-  fwctl drift --format prometheus > /var/lib/node_exporter/fwctl.prom.new
+  fwctl drift --format prometheus -o /var/lib/node_exporter/fwctl.prom
   fwctl drift --known ufw --known 'XDP program on eth0'`,
 		Args: atMost(1),
-		RunE: func(c *cobra.Command, args []string) error { return g.drift(c, args, d) },
+		RunE: func(c *cobra.Command, args []string) error { return g.drift(c.Context(), args, d) },
 	}
 	f := c.Flags()
 	f.StringVar(&d.format, "format", "text", "answer as `FORM`: text, json, nagios, prometheus or sarif")
 	f.StringVar(&d.state, "state", "flow", "compare packets of `STATE`: flow (new and established), new, established or any")
 	f.StringArrayVar(&d.known, "known", nil, "`NAME` of a manager, or of what stands beside the rules, that is meant to be there; may be repeated")
+	f.StringVarP(&d.output, "output", "o", "", "write the answer to `FILE`, at once: a reader sees the old one or the new")
+	f.DurationVar(&d.timeout, "timeout", 0, "say that it cannot be told after this long; 10s with --format nagios")
 	f.IntVar(&d.budget, "budget", drift.DefaultBudget, "give up beyond so many `NODES` of decision diagrams, about 50 bytes each")
 	return c
 }
 
 type driftFlags struct {
-	format, state string
-	known         []string
-	budget        int
+	format, state, output string
+	known                 []string
+	timeout               time.Duration
+	budget                int
 }
+
+// nagiosTime is how long a plugin may take: what calls it waits no longer.
+const nagiosTime = 10 * time.Second
 
 // drifted is the answer of drift.
 type drifted struct {
@@ -73,52 +85,149 @@ type drifted struct {
 	Backend   string `json:"backend"`
 	Confirmed bool   `json:"confirmed"` // it is the confirmed policy
 	*drift.Report
+
+	subject drift.Subject
 }
 
-func (g *global) drift(c *cobra.Command, args []string, d driftFlags) error {
-	if err := oneOf("format", d.format, "text", "json", "nagios", "prometheus", "sarif"); err != nil {
-		return err
-	}
-	if err := oneOf("state", d.state, drift.StateNames()...); err != nil {
+func (g *global) drift(ctx context.Context, args []string, d driftFlags) error {
+	if err := d.settle(g.ui); err != nil {
 		return err
 	}
 	done := g.ui.working("comparing")
-	a, err := g.drifted(c, args, d)
+	a, err := g.drifted(ctx, args, d)
 	done()
 	if err != nil {
+		return d.failed(g.ui, err)
+	}
+	if err := d.write(g, a); err != nil {
 		return err
 	}
-	if err := g.ui.answer(a, func() { g.driftText(a) }); err != nil {
-		return err
+	code := driftStatus[a.Verdict]
+	if d.format == "nagios" {
+		code = a.NagiosState()
 	}
-	if code := driftCode[a.Verdict]; code != exitGood {
+	if code != exitGood {
 		return status(code)
 	}
 	return nil
 }
 
-var driftCode = map[drift.Verdict]int{drift.InSync: exitGood, drift.Drift: exitDiffers, drift.CannotTell: exitUnknown}
+var driftStatus = map[drift.Verdict]int{drift.InSync: exitGood, drift.Drift: exitDiffers, drift.CannotTell: exitUnknown}
 
-func (g *global) drifted(c *cobra.Command, args []string, d driftFlags) (*drifted, error) {
-	m, err := g.meant(c, args)
+// settle checks the flags. --json is a format, too.
+func (d *driftFlags) settle(u *ui) error {
+	if err := oneOf("format", d.format, "text", "json", "nagios", "prometheus", "sarif"); err != nil {
+		return err
+	}
+	if u.json && d.format == "text" {
+		d.format = "json"
+	}
+	u.json = d.format == "json"
+	if d.format == "nagios" && d.timeout == 0 {
+		d.timeout = nagiosTime
+	}
+	return oneOf("state", d.state, drift.StateNames()...)
+}
+
+// failed answers monitoring in its own form that the host was not checked.
+func (d *driftFlags) failed(u *ui, cause error) error {
+	switch d.format {
+	case "nagios":
+		_ = drift.NagiosFailure(u.stdout, cause)
+		return status(drift.NagiosUnknown)
+	case "prometheus":
+		var b bytes.Buffer
+		_ = drift.PrometheusFailure(&b, time.Now()) // into memory
+		return errors.Join(cause, d.put(u, b.Bytes()))
+	}
+	return cause
+}
+
+// write answers in the form that was asked for.
+func (d *driftFlags) write(g *global, a *drifted) error {
+	var b bytes.Buffer
+	shown := *g.ui
+	shown.stdout = &b
+	shown.painted = map[io.Writer]bool{&b: d.output == "" && g.ui.painted[g.ui.stdout]}
+	var err error
+	switch d.format {
+	case "nagios":
+		err = a.Nagios(&b, a.subject)
+	case "prometheus":
+		err = a.Prometheus(&b, a.subject)
+	case "sarif":
+		dir, _ := os.Getwd() // paths are absolute where it is not known
+		err = a.SARIF(&b, a.subject, dir)
+	default:
+		err = shown.answer(a, func() { shown.drifted(a) })
+	}
+	return errors.Join(err, d.put(g.ui, b.Bytes()))
+}
+
+// put prints the answer, or replaces the file that it is for.
+func (d *driftFlags) put(u *ui, text []byte) error {
+	if d.output == "" {
+		_, err := u.stdout.Write(text)
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(d.output), "."+filepath.Base(d.output)+".new")
+	if err := os.WriteFile(tmp, text, 0o644); err != nil { //nolint:gosec // for whoever collects it
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return os.Rename(tmp, d.output)
+}
+
+// drifted compares, for as long as it may.
+func (g *global) drifted(ctx context.Context, args []string, d driftFlags) (*drifted, error) {
+	if d.timeout == 0 {
+		return g.compareHost(ctx, args, d)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	type result struct {
+		a   *drifted
+		err error
+	}
+	results := make(chan result, 1)
+	go func() {
+		a, err := g.compareHost(ctx, args, d)
+		results <- result{a, err}
+	}()
+	select {
+	case r := <-results:
+		return r.a, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("not compared within %v", d.timeout)
+	}
+}
+
+func (g *global) compareHost(ctx context.Context, args []string, d driftFlags) (*drifted, error) {
+	start := time.Now()
+	m, err := g.meant(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	changes, err := m.Changes(c.Context())
+	changes, err := m.Changes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	host, err := live.Rules(c.Context())
+	host, err := live.Rules(ctx)
 	if err != nil {
 		return nil, err
 	}
-	states, _ := drift.ParseStates(d.state)
+	states, _ := drift.ParseStates(d.state) // settled before
 	r, err := drift.Find(drift.Question{Policy: m.Ruleset, Host: host, Changes: changes, States: states, Known: d.known, Budget: d.budget})
 	if err != nil {
 		return nil, err
 	}
-	r.Texts(ruleTexts(c.Context()))
-	return &drifted{Policy: m.Policy, Digest: m.Digest, Backend: m.Backend, Confirmed: m.Confirmed, Report: r}, nil
+	r.Texts(ruleTexts(ctx))
+	return &drifted{
+		Policy: m.Policy, Digest: m.Digest, Backend: m.Backend, Confirmed: !m.Confirmed.IsZero(), Report: r,
+		subject: drift.Subject{
+			Policy: m.Policy, Digest: m.Digest, Backend: m.Backend, Version: programVersion().Version,
+			Applied: m.Confirmed, Checked: time.Now(), Took: time.Since(start),
+		},
+	}, nil
 }
 
 // ruleTexts asks nft for the rules of a chain, for each chain once.
@@ -134,83 +243,17 @@ func ruleTexts(ctx context.Context) func(table, chain string) map[uint64]string 
 }
 
 // meant is the policy to compare with.
-func (g *global) meant(c *cobra.Command, args []string) (*apply.Meant, error) {
+func (g *global) meant(ctx context.Context, args []string) (*apply.Meant, error) {
 	o, err := g.options(first(args))
 	if err != nil {
 		return nil, err
 	}
 	if len(args) > 0 {
-		return apply.Understand(c.Context(), o)
+		return apply.Understand(ctx, o)
 	}
 	m, err := apply.Confirmed(o)
 	if errors.Is(err, apply.ErrNotConfirmed) {
-		return nil, usage(err.Error(), "`fwctl drift POLICY` compares with a policy that was never applied")
+		return nil, usage(err.Error(), "`fwctl drift POLICY` compares with a policy that was not applied")
 	}
 	return m, err
-}
-
-// driftText prints a report for people.
-func (g *global) driftText(a *drifted) {
-	for _, f := range a.Findings {
-		g.driftFinding(f)
-	}
-	g.ui.print("%s: %s\n", a.Policy, a.summary())
-}
-
-func (g *global) driftFinding(f drift.Finding) {
-	u := g.ui
-	line := func(name, format string, args ...any) { u.print("  %-8s %s\n", name, fmt.Sprintf(format, args...)) }
-	u.print("%s  %s\n", f.Kind, f.Summary)
-	for _, d := range f.Details {
-		u.print("  %s\n", d)
-	}
-	if len(f.Examples) == 0 {
-		return
-	}
-	x := f.Examples[0]
-	line("packet", "%s", x.Packet)
-	for _, i := range x.If {
-		line("if", "%s", i)
-	}
-	line("host", "%s", sideText(x.Host))
-	line("policy", "%s", sideText(x.Policy))
-	if len(f.Sections) > 1 {
-		line("concerns", "%s", strings.Join(f.Sections, ", "))
-	}
-}
-
-// sideText says what one side does, and why.
-func sideText(s drift.Side) string {
-	parts := []string{s.Verdict + " by"}
-	for _, p := range []string{s.Table, s.Chain, s.Name} {
-		if p != "" {
-			parts = append(parts, p)
-		}
-	}
-	if s.Handle != 0 {
-		parts = append(parts, fmt.Sprintf("handle %d", s.Handle))
-	}
-	if s.Rule != "" {
-		parts = append(parts, s.Rule)
-	}
-	if s.At != "" {
-		parts = append(parts, s.At)
-	}
-	return strings.Join(parts, " ")
-}
-
-// summary is the verdict in a few words.
-func (a *drifted) summary() string {
-	n := a.Counts()
-	var parts []string
-	for _, k := range drift.Kinds() {
-		if n[k] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[k], k))
-		}
-	}
-	s := a.Verdict.String()
-	if len(parts) > 0 {
-		s += ": " + strings.Join(parts, ", ")
-	}
-	return s
 }
