@@ -6,34 +6,35 @@ import "slices"
 // can ask for.
 type Field uint8
 
-// The fields, in the order in which diagrams ask for them.
+// The fields, in the order in which diagrams ask for them: small ones first, so
+// that large sets of addresses stand at the end and many conditions share them.
 const (
-	FieldIn      Field = iota // the interface by which it enters, as a class of names
-	FieldOut                  // the interface by which it leaves
-	FieldState                // the State
-	FieldProto                // the Proto
-	FieldFlags                // the Flags of TCP, all eight bits
-	FieldType                 // ICMP type
-	FieldCode                 // ICMP code
-	FieldDstPort              // destination port of protocols with ports
+	FieldIn         Field = iota // the interface by which it enters, as a class of names
+	FieldOut                     // the interface by which it leaves
+	FieldState                   // the State
+	FieldFragment                // 1 for a fragment that is not the first
+	FieldDstType                 // kind of the destination address, where the host's addresses are not known: an AddrType
+	FieldSrcType                 // kind of the source address, likewise
+	FieldPacketType              // link-layer kind: 0 to this host, 1 broadcast, 2 multicast, 3 to another (linux/if_packet.h)
+	FieldProto                   // the Proto
+	FieldFlags                   // the Flags of TCP, all eight bits
+	FieldType                    // ICMP type
+	FieldCode                    // ICMP code
+	FieldDstPort                 // destination port of protocols with ports
 	FieldSrcPort
 	FieldDst // destination address
 	FieldSrc
-	FieldFragment   // 1 for a fragment that is not the first
-	FieldDstType    // kind of the destination address, where the host's addresses are not known: an AddrType
-	FieldSrcType    // kind of the source address, likewise
-	FieldPacketType // link-layer kind: 0 to this host, 1 broadcast, 2 multicast, 3 to another (linux/if_packet.h)
-	FieldMark       // packet mark
-	FieldCTMark     // connection mark
-	FieldCTStatus   // bits of ct status (IPS_*, linux/netfilter/nf_conntrack_common.h)
-	FieldUser       // uid of the sender, output only
-	FieldUserGroup  // gid of the sender, output only
-	FieldMAC        // source link-layer address
-	FieldDSCP       // six bits
-	FieldTTL        // TTL or hop limit
-	FieldLength     // of the packet, bytes
-	FieldOrigDst    // destination before translation, of the connection's first packet
-	FieldOrigPort   // destination port before translation
+	FieldMark      // packet mark
+	FieldCTMark    // connection mark
+	FieldCTStatus  // bits of ct status (IPS_*, linux/netfilter/nf_conntrack_common.h)
+	FieldUser      // uid of the sender, output only
+	FieldUserGroup // gid of the sender, output only
+	FieldMAC       // source link-layer address
+	FieldDSCP      // six bits
+	FieldTTL       // TTL or hop limit
+	FieldLength    // of the packet, bytes
+	FieldOrigDst   // destination before translation, of the connection's first packet
+	FieldOrigPort  // destination port before translation
 	fieldCount
 )
 

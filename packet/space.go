@@ -22,6 +22,7 @@ type Space struct {
 	keys     []string        // of unknowns, by offset
 	flags    map[string]bool // unsupported unknowns
 	conds    map[*Tuples]Node
+	large    map[largeSet]Node
 	assumed  Node // what holds of the unknowns; True until Assume says more
 }
 
@@ -39,7 +40,7 @@ const DefaultBudget = 40_000_000
 // NewSpace returns a Space for the filters. Interfaces and unknowns that they
 // name are its own from the start, so that their order is no accident of use.
 func NewSpace(is6 bool, host HostAddrs, budget int, filters ...*Filter) *Space {
-	s := &Space{is6: is6, store: newStore(budget), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}, assumed: True}
+	s := &Space{is6: is6, store: newStore(budget), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}, large: map[largeSet]Node{}, assumed: True}
 	patterns := map[string]bool{"lo": true}
 	keys := map[string]bool{}
 	for _, f := range filters {
@@ -405,9 +406,33 @@ func Multicast(is6 bool) Ranges {
 	return Ranges{{Number(0xe0000000), Number(0xefffffff)}}
 }
 
-// ranges builds a set of values from the top bit down, without joining ranges
-// one by one.
+// largeSet names a set of values that is not built twice: by its place in
+// memory, where nobody changes it.
+type largeSet struct {
+	field Field
+	first *Range
+	size  int
+}
+
+// fromLarge is the number of ranges from which on a set is large.
+const fromLarge = 256
+
 func (s *Space) ranges(f Field, set Ranges) Node {
+	if len(set) < fromLarge {
+		return s.fromRanges(f, set)
+	}
+	key := largeSet{f, &set[0], len(set)}
+	n, ok := s.large[key]
+	if !ok {
+		n = s.fromRanges(f, set)
+		s.large[key] = n
+	}
+	return n
+}
+
+// fromRanges builds a set of values from the top bit down, without joining ranges
+// one by one.
+func (s *Space) fromRanges(f Field, set Ranges) Node {
 	width := f.Width(s.is6)
 	// Values that the field cannot have are in no packet.
 	n := len(set)
