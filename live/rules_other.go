@@ -5,6 +5,7 @@ package live
 import (
 	"context"
 	"errors"
+	"net/netip"
 )
 
 // Rules reads what decides on packets. On this system it cannot.
@@ -14,3 +15,6 @@ func Rules(context.Context) (*HostRules, error) {
 
 // RuleTexts knows no rules on this system.
 func RuleTexts(context.Context, string, string) map[uint64]string { return nil }
+
+// RouteTo knows no routes on this system.
+func RouteTo(netip.Addr) string { return "" }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
@@ -14,10 +16,12 @@ type comparison struct {
 	way
 	space  *packet.Space
 	is6    bool
+	at     time.Time
 	policy side
 	host   side        // what becomes of the first packet of a flow
 	flow   side        // of the others, whose addresses are as after translation
 	frame  packet.Node // the packets that there can be, and that the policy judges
+	clock  packet.Node // what holds of the time
 	exempt packet.Node // those of them that the policy leaves alone because the host translates them
 
 	// What is being compared:
@@ -33,7 +37,7 @@ type side struct {
 
 func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
 	sources := q.Host.Sources(is6)
-	c := &comparison{way: wayTo(hook), is6: is6}
+	c := &comparison{way: wayTo(hook), is6: is6, at: q.Now}
 	c.policy.Filter, c.host.Filter = c.way.policy(q.Policy, is6), c.filter(sources...)
 	c.flow.Filter = c.host.Filter
 	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}
@@ -43,7 +47,7 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 		filters = append(filters, c.flow.Filter, translation)
 	}
 	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, filters...)
-	if err := c.build(); err != nil {
+	if err := c.build(packet.Clock(q.Now, filters...)); err != nil {
 		return nil, err
 	}
 	if translation == nil {
@@ -52,7 +56,13 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 	return c, c.exempted(q, translation)
 }
 
-func (c *comparison) build() (err error) {
+func (c *comparison) build(clock packet.Cond) (err error) {
+	if err := c.space.Assume(clock); err != nil {
+		return err
+	}
+	if c.clock, err = c.space.Set(clock); err != nil {
+		return err
+	}
 	for _, s := range []*side{&c.policy, &c.host, &c.flow} {
 		if s == &c.flow && s.Filter == c.host.Filter {
 			c.flow = c.host
@@ -133,6 +143,10 @@ func (c *comparison) region(r *Report, reg region) error {
 // equal reports whether both sides decide alike on every packet that is compared.
 func (c *comparison) equal() (bool, error) {
 	n, err := c.space.Differ(c.policy.node, c.now.node, c.over)
+	if err != nil || n == packet.False {
+		return true, err
+	}
+	n, err = c.space.And(n, c.clock)
 	return n == packet.False, err
 }
 
@@ -237,7 +251,7 @@ func (c *comparison) where(over packet.Node, pairs [][2]packet.Outcome) (packet.
 			return 0, err
 		}
 	}
-	return all, nil
+	return c.space.And(all, c.clock)
 }
 
 // finding is what the findings of one set have in common.
@@ -299,14 +313,11 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 		return witnessed{}, err
 	}
 	w := witnessed{Witness: found}
-	c.usual(found.Facts)
+	usual(found.Facts, c.at, c.policy.Filter, c.now.Filter)
 	p, h := *found.Facts, *found.Facts
 	w.policy = c.policy.Decide(&p)
 	trail := slices.DeleteFunc(c.now.Trail(&h), isKernels)
-	w.host, w.outcome = blame(trail), packet.OutcomeAccept
-	if len(trail) > 0 {
-		w.outcome = trail[len(trail)-1].Outcome
-	}
+	w.host, w.outcome = blame(trail), outcome(trail)
 	if !slices.Contains(d.pairs, [2]packet.Outcome{w.policy.Outcome, w.outcome}) {
 		return w, fmt.Errorf("%w: %s at %s: policy %s by %s, host %s by %s", ErrDisagree, found.Packet, c.hook,
 			w.policy.Outcome, w.policy.By.Name, w.outcome, w.host.By.Text)
@@ -314,16 +325,23 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 	return w, nil
 }
 
-// usual sets the unknowns that the witness leaves open: a rate is not used up, a
-// date has not come.
-func (c *comparison) usual(f *packet.Facts) {
-	for _, unknowns := range []map[string]bool{c.policy.Unknowns(), c.now.Unknowns()} {
-		for key, unsupported := range unknowns {
+// usual sets the unknowns that are still open: a rate is not used up, a date has
+// not come unless it has.
+func usual(f *packet.Facts, now time.Time, filters ...*packet.Filter) {
+	for _, filter := range filters {
+		for key, unsupported := range filter.Unknowns() {
 			if _, set := f.Unknowns[key]; !set {
-				f.Unknowns[key] = !unsupported
+				f.Unknowns[key] = !unsupported && !isOver(key, now)
 			}
 		}
 	}
+}
+
+// isOver reports whether an unknown stands for an instant that is over.
+func isOver(key string, now time.Time) bool {
+	text, isTime := strings.CutPrefix(key, "before ")
+	t, err := time.Parse(time.RFC3339, text)
+	return isTime && err == nil && !now.Before(t)
 }
 
 // isKernels reports whether a decision is that of a part of the way that is the

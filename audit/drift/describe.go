@@ -87,16 +87,7 @@ func (c *comparison) example(w witnessed, state string) Example {
 		p.Out = "" // by which it would leave if it were not for the host
 	}
 	out := Example{Packet: p.String(), Family: family(c.is6), State: state, Of: p, Host: hostSide(w), Policy: policySide(w.policy)}
-	for _, u := range w.Unknowns {
-		text := u.Key
-		if !u.Holds {
-			text = "not " + text
-		}
-		if u.Unsupported {
-			text += " (not understood)"
-		}
-		out.If = append(out.If, text)
-	}
+	out.If = conditions(w.Unknowns)
 	return out
 }
 

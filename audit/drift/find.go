@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
@@ -18,8 +19,9 @@ type Question struct {
 	Host    *live.HostRules
 	Changes []string // what an apply would change in fwctl's own rules
 	States  States
-	Known   []string // names of managers, and of what stands beside the rules, that are meant to be there
-	Budget  int      // nodes of a decision diagram; zero: DefaultBudget
+	Known   []string  // names of managers, and of what stands beside the rules, that are meant to be there
+	Now     time.Time // zero: the time of the clock
+	Budget  int       // nodes of a decision diagram; zero: DefaultBudget
 }
 
 // DefaultBudget is a quarter of what the engine may take: some hundred
@@ -87,6 +89,9 @@ func Find(q Question) (*Report, error) {
 	}
 	if r.Managers == nil {
 		r.Managers = []live.Manager{}
+	}
+	if q.Now.IsZero() {
+		q.Now = time.Now()
 	}
 	if r.Published = []string{}; q.Budget == 0 {
 		q.Budget = DefaultBudget

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,36 +11,54 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
 
 func newExplain(g *global) *cobra.Command {
 	var policy, host string
+	var onHost bool
 	c := &cobra.Command{
 		Use:   "explain [flags] PACKET",
 		Short: "what becomes of a packet, and why",
 		Long: `explain says what a policy does with a packet, and which line of it decides.
+With --live it says what the running host does: which table, chain and rule decide,
+what that rule has counted, and what the policy says to it, the one named or the
+confirmed one. That needs CAP_NET_ADMIN.
 
 PACKET is  [in IF] [out IF] PROTO SRC[:PORT] -> DST[:PORT] [TYPE[/CODE]] [STATE]
 with "to" for "->" where the shell would see a redirection. "in" alone is a
 packet for this host, "out" alone one from it, both one through it. "host" is an
-address of the host; facts of a host are taken from --host.
+address of the host: of this one, or of the one whose facts --host names; where
+the policy does not fit this host, an address stands in for it.
 
-Exit status: 0, whatever the verdict; 2 error.`,
+Exit status: 0, whatever the verdict; 2 error; 3 with --live, if the verdict
+depends on something that is not understood.`,
 		Example: `  fwctl explain tcp 203.0.113.9 to 192.0.2.10:22
   fwctl explain 'in eth0 udp [2001:db8::1]:5353 -> [ff02::fb]:5353'
-  fwctl explain --policy site.toml --host web1.json icmp 203.0.113.9 to host echo-request`,
+  fwctl explain --policy site.toml --host web1.json icmp 203.0.113.9 to host echo-request
+  fwctl explain --live in eth0 tcp 203.0.113.9 to host:22`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("which packet?", "for example: fwctl explain tcp 203.0.113.9 to 192.0.2.10:22")
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			return g.explain(strings.Join(args, " "), policy, host)
+		RunE: func(c *cobra.Command, args []string) error {
+			words := strings.Join(args, " ")
+			switch {
+			case onHost && host != "":
+				return usage("--live and --host exclude each other", "")
+			case onHost && !c.Flags().Changed("policy"):
+				return g.explainLive(c.Context(), words, "")
+			case onHost:
+				return g.explainLive(c.Context(), words, policy)
+			}
+			return g.explain(c.Context(), words, policy, host)
 		},
 	}
+	c.Flags().BoolVar(&onHost, "live", false, "ask the running host")
 	c.Flags().StringVar(&policy, "policy", defaultPolicy, "ask the policy in `FILE`")
 	c.Flags().StringVar(&host, "host", "", "take the facts of the host from `FILE`, as \"fwctl facts\" prints them")
 	c.Flags().SetInterspersed(false) // a packet's words are no flags
@@ -59,12 +78,12 @@ type explanation struct {
 	Why     string         `json:"why,omitempty"` // the rule's own reason
 }
 
-func (g *global) explain(words, policy, host string) error {
+func (g *global) explain(ctx context.Context, words, policy, host string) error {
 	e, err := packet.ParseExpr(words)
 	if err != nil {
 		return packetError(words, err)
 	}
-	rs, err := g.meaning(policy, host)
+	rs, err := g.meaningFor(ctx, e, policy, host)
 	if err != nil {
 		return err
 	}
@@ -75,6 +94,59 @@ func (g *global) explain(words, policy, host string) error {
 	x := explained(p, rs.Decide(p, time.Now()))
 	return g.ui.answer(x, func() { g.explanation(x) })
 }
+
+// meaningFor is the ruleset that a packet is asked about. Where the packet names
+// the host and no facts were given, the host is this one; a policy that does not
+// fit this one is asked with an address that stands in for the host's.
+func (g *global) meaningFor(ctx context.Context, e packet.Expr, policy, host string) (*rules.Ruleset, error) {
+	if host != "" || e.Src.Name != hostWord && e.Dst.Name != hostWord {
+		return g.meaning(policy, host)
+	}
+	if h, err := live.Facts(ctx); err == nil && policy != stdinName {
+		if rs := g.meaningHere(policy, h); rs != nil {
+			return rs, nil
+		}
+	}
+	symbolic, err := g.meaning(policy, "")
+	if err != nil {
+		return nil, err
+	}
+	rs := *symbolic
+	rs.Host = standIn
+	g.ui.say("%s and %s stand in for the host's addresses; --host FILE gives its facts", standIn.Interfaces[0].Addrs[0].Addr(), standIn.Interfaces[0].Addrs[1].Addr())
+	return &rs, nil
+}
+
+// meaningHere resolves a policy with the facts of this host, nil if it does not
+// fit it.
+func (g *global) meaningHere(policy string, h *rules.Host) *rules.Ruleset {
+	s, err := g.open(policy)
+	if err != nil {
+		return nil
+	}
+	p, ps := rules.Load(s.files, s.name, s.load)
+	if ps.Err() != nil || len(p.Names()) > 0 {
+		return nil
+	}
+	rs, ps := rules.Resolve(p, h)
+	if ps.Err() != nil {
+		return nil
+	}
+	for _, is6 := range []bool{false, true} {
+		if _, ok := hostAddr(h)(hostWord, is6); ok {
+			return rs
+		}
+	}
+	return nil
+}
+
+// hostWord stands for the host in a packet.
+const hostWord = "host"
+
+// standIn is a host with the addresses of documentation (RFC 5737, RFC 3849).
+var standIn = &rules.Host{Interfaces: []rules.Interface{{Name: "eth0", Addrs: []netip.Prefix{
+	netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8::10/64"),
+}}}}
 
 func explained(p packet.Packet, d rules.Decision) explanation {
 	x := explanation{Packet: p.String(), Verdict: d.Verdict, Reason: d.Reason, Limited: d.Limited}
@@ -128,7 +200,7 @@ func reasons(stage string) string {
 // loopback nor link-local.
 func hostAddr(h *rules.Host) func(string, bool) (netip.Addr, bool) {
 	return func(name string, is6 bool) (netip.Addr, bool) {
-		if name != "host" || h == nil {
+		if name != hostWord || h == nil {
 			return netip.Addr{}, false
 		}
 		for _, i := range h.Interfaces {

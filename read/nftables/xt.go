@@ -12,3 +12,6 @@ func (t *Table) UsesXT() bool {
 	}
 	return false
 }
+
+// Title is the name of the table with its family: "inet filter".
+func (t *Table) Title() string { return familyName(t.Family) + " " + t.Name }
