@@ -13,16 +13,23 @@ import (
 type role uint8
 
 const (
-	source    role = iota
-	ownTarget      // to, of packets for this host
-	farTarget      // to, of packets from or through this host
+	source        role = iota
+	ownTarget          // to, of packets for this host
+	refusedTarget      // the same of a block
+	farTarget          // to, of packets from or through this host
 )
 
+// own reports whether the addresses are those of packets for this host.
+func (as role) own() bool { return as == ownTarget || as == refusedTarget }
+
 func destinationOf(s *Statement) role {
-	if s.Kind == Service || s.Kind == Block && !s.Outbound {
-		return ownTarget
+	switch {
+	case s.fromHost() || s.Kind == Route:
+		return farTarget
+	case s.Kind == Block:
+		return refusedTarget
 	}
-	return farTarget
+	return ownTarget
 }
 
 // addresses resolves a list.
@@ -57,7 +64,7 @@ func (r *resolver) addGroup(out *Addresses, m Member, as role) {
 	if g == nil || g.group == nil {
 		return
 	}
-	if as == ownTarget && slices.ContainsFunc(g.group.Terms, func(t Term) bool { return len(t.In) > 0 }) {
+	if as.own() && slices.ContainsFunc(g.group.Terms, func(t Term) bool { return len(t.In) > 0 }) {
 		r.errorAt(m.Pos, "group "+quote(m.Group)+" is bound to interfaces, which have no meaning in to", "use in for the interface by which packets enter")
 		return
 	}
@@ -66,12 +73,12 @@ func (r *resolver) addGroup(out *Addresses, m Member, as role) {
 
 // interfaceAddrs adds the addresses of the host's interface.
 func (r *resolver) interfaceAddrs(b *netipx.IPSetBuilder, m Member, as role) {
-	if as != ownTarget {
+	if !as.own() {
 		r.interfaceElsewhere(m)
 		return
 	}
 	if r.host == nil {
-		r.errorAt(m.Pos, "the addresses of "+m.Interface+" are not known", "give the facts of the host with --host")
+		r.unknownInterface(m, as)
 		return
 	}
 	i := slices.IndexFunc(r.host.Interfaces, func(i Interface) bool { return i.Name == m.Interface })
@@ -87,6 +94,16 @@ func (r *resolver) interfaceAddrs(b *netipx.IPSetBuilder, m Member, as role) {
 			}
 		}
 	}
+}
+
+// unknownInterface tells of an interface whose addresses are not known. They
+// stand for none, which closes a service; a block would refuse nothing.
+func (r *resolver) unknownInterface(m Member, as role) {
+	severity, what := Note, " stands for no address"
+	if as == refusedTarget {
+		severity, what = Error, " would refuse nothing"
+	}
+	r.report(severity, m.Pos, quote(m.Text)+what+": those of "+m.Interface+" are not known", r.factsHint())
 }
 
 func interfaceNames(h *Host) []string {

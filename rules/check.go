@@ -61,17 +61,23 @@ func (l *loader) checkSources(s *Statement) {
 	if !s.sourcesPos.given() || s.broken {
 		return
 	}
-	have, want := protocolsOf(s.SourcePorts), protocolsOf(s.Ports)
-	if len(want) == 0 {
-		l.errorAt(s.sourcesPos, "source_ports narrow ports, and there are none", `all destination ports are ports = ["1-65535/`+have[0].String()+`"]`)
+	if len(s.Ports) == 0 {
+		l.errorAt(s.sourcesPos, "source_ports narrow ports, and there are none", `all destination ports are ports = ["1-65535/`+s.SourcePorts[0].Proto.String()+`"]`)
 		return
 	}
-	for _, p := range s.SourcePorts {
+	l.checkBound(s.Ports, s.SourcePorts)
+}
+
+// checkBound reports ports and source ports whose protocols are not the same: a
+// port would be open to every source port.
+func (l *loader) checkBound(ports, sources []PortSpec) {
+	have, want := protocolsOf(sources), protocolsOf(ports)
+	for _, p := range sources {
 		if !slices.Contains(want, p.Proto) {
 			l.errorAt(p.Pos, "a source port of "+p.Proto.String()+", but no port of it in ports", "")
 		}
 	}
-	for _, p := range s.Ports {
+	for _, p := range ports {
 		if !slices.Contains(have, p.Proto) {
 			l.errorAt(p.Pos, "source_ports say nothing of "+p.Proto.String(), "name its source ports too, or make it a section of its own")
 		}

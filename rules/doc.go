@@ -40,8 +40,9 @@
 //     read for both, with a warning; in different files it is an error.
 //   - source_ports must name every protocol of ports, and no other.
 //   - An except cannot hold the host's own addresses, which change, nor a group
-//     that is bound to interfaces; names in it must be resolved once there are
-//     facts of a host.
+//     that is bound to interfaces; names in it must be resolved, so that the facts
+//     of the host must be given. Nor can it take anything out of a group that holds
+//     the host's own addresses.
 //   - A group that is bound to interfaces cannot stand in to of a service or an
 //     inbound block. In to of a route or an outbound section its interfaces are
 //     those by which packets leave.

@@ -130,6 +130,8 @@ func feedMistake(wrong *mistake, s string) *mistake {
 	}
 	hint := addressHint
 	switch {
+	case s == "any":
+		hint = `a file lists addresses; everyone is addresses = ["any"] in the group`
 	case strings.ContainsAny(s, ";!"):
 		hint = "a comment begins with #"
 	case strings.ContainsAny(s, " \t,"):

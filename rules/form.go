@@ -144,7 +144,7 @@ func (r *reader) conformInteger(name string, f form, v *node) *node {
 
 func (r *reader) conformItems(name string, f form, v *node) *node {
 	if f.some && len(v.items) == 0 {
-		r.errorAt(v.off, name+" is empty", "leave it out")
+		r.errorAt(v.off, name+" is empty: that means none, never all", "leave it out, or put something in")
 	}
 	good := *v
 	good.items = nil

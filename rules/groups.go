@@ -44,7 +44,25 @@ func made(b *netipx.IPSetBuilder) *netipx.IPSet {
 	return set
 }
 
-func isEmpty(s *netipx.IPSet) bool { return s == nil || len(s.Ranges()) == 0 }
+// isEmpty asks by way of Equal, which looks at the lengths first: a set that is
+// asked for its ranges copies them.
+func isEmpty(s *netipx.IPSet) bool { return s == nil || s.Equal(&netipx.IPSet{}) }
+
+// meet reports whether the sets have an address in common, in one walk over
+// both: IPSet.Overlaps compares each range with each.
+func meet(a, b *netipx.IPSet) bool {
+	for as, bs := a.Ranges(), b.Ranges(); len(as) > 0 && len(bs) > 0; {
+		switch {
+		case as[0].To().Less(bs[0].From()):
+			as = as[1:]
+		case bs[0].To().Less(as[0].From()):
+			bs = bs[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}
 
 // resolved is a group whose addresses are known.
 type resolved struct {
@@ -77,7 +95,7 @@ func union(a, b *netipx.IPSet) *netipx.IPSet {
 }
 
 func without(a, b *netipx.IPSet) *netipx.IPSet {
-	if isEmpty(a) || isEmpty(b) || !a.Overlaps(b) {
+	if isEmpty(a) || isEmpty(b) || !meet(a, b) {
 		return a
 	}
 	var sb netipx.IPSetBuilder
@@ -160,6 +178,10 @@ func (r *resolver) section(s *GroupSection) *resolved {
 	g := &resolved{pairs: pairs{}, broken: s.broken}
 	own := r.own(s, g)
 	except := r.except(s, g)
+	if g.host && len(s.Except.Items) > 0 {
+		r.errorAt(s.Except.Pos, "nothing can be taken out of the host's own addresses, which change, and "+quote(s.Name)+" holds them", "put what except is for into a group without them")
+		g.broken = true
+	}
 	for pattern, set := range g.pairs {
 		g.pairs[pattern] = without(set, except)
 	}
@@ -344,6 +366,14 @@ func (r *resolver) except(s *GroupSection, g *resolved) *netipx.IPSet {
 	return made(&b)
 }
 
+// factsHint is the way out where facts are missing because none were given.
+func (r *resolver) factsHint() string {
+	if r.host == nil {
+		return "give the facts of the host with --host"
+	}
+	return ""
+}
+
 func (r *resolver) exceptGroup(b *netipx.IPSetBuilder, g *resolved, m Member) {
 	n := r.member(m)
 	switch {
@@ -352,8 +382,8 @@ func (r *resolver) exceptGroup(b *netipx.IPSetBuilder, g *resolved, m Member) {
 		return
 	case n.host:
 		r.errorAt(m.Pos, "except cannot hold the host's own addresses, which change", "")
-	case len(n.unresolved) > 0 && r.host != nil:
-		r.errorAt(m.Pos, "except holds names that are not resolved ("+strings.Join(n.unresolved, ", ")+"): nobody would be left out for them", "")
+	case len(n.unresolved) > 0:
+		r.errorAt(m.Pos, "except holds names that are not resolved ("+strings.Join(n.unresolved, ", ")+"): nobody would be left out for them", r.factsHint())
 	case n.group != nil && slices.ContainsFunc(n.group.Terms, func(t Term) bool { return len(t.In) > 0 }):
 		r.errorAt(m.Pos, "except cannot hold "+quote(m.Group)+", which is bound to interfaces", "name its addresses in a group without interfaces")
 	default:

@@ -1,12 +1,22 @@
 package rules_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fwctl/fwctl/rules"
 )
+
+// dotted writes keys of 16 parts.
+func dotted(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "a%d%s = 1\n", i, strings.Repeat(".a", 15))
+	}
+	return b.String()
+}
 
 // Files that are made to take a parser down, and files as other systems save
 // them, end with a message or load, and soon.
@@ -19,6 +29,13 @@ func TestHostileFiles(t *testing.T) {
 		"Latin-1":            {head + "# B\xfcro\n", "invalid UTF-8 byte: 0xfc"},
 		"NUL":                {"version = 1\x00\n", "control characters"},
 		"brackets":           {head + "x = " + strings.Repeat("[", 3_000_000), "nested more than"},
+		"and comments":       {head + "x =" + strings.Repeat("[#]\n", 2_500_000), "nested more than"},
+		"and strings":        {head + "x =" + strings.Repeat("['', \"]\", \"\"\"]\"\"\",\n", 200_000), "nested more than"},
+		"a string too long":  {head + `x = ["""\\"""""",` + strings.Repeat("[", 3_000_000), "nested more than"},
+		"33 brackets":        {head + "x = " + strings.Repeat("[", 33) + strings.Repeat("]", 33), "nested more than 32 deep"},
+		"32 braces":          {head + "x = " + strings.Repeat("{a=", 32) + "1" + strings.Repeat("}", 32), "unknown section [x]"},
+		"32 braces, often":   {head + strings.Repeat("[[x]]\na = "+strings.Repeat("{a=", 32)+"1"+strings.Repeat("}", 32)+"\n", 5000), "unknown"},
+		"16 dots, often":     {head + "[x]\n" + dotted(20_000), "unknown section [x]"},
 		"braces":             {head + "x = " + strings.Repeat("{a=", 1_000_000), "nested more than"},
 		"dots":               {"x." + strings.Repeat("a.", 100_000) + "b = 1\n", "a key of more than 16 parts"},
 		"dots in a header":   {"[x." + strings.Repeat("a.", 100_000) + "b]\n", "a key of more than 16 parts"},

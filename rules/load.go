@@ -200,8 +200,7 @@ func (r *reader) document(read func(root *node)) bool {
 	case judged == nil && doc.broken == nil, len(doc.duplicates) > 0 && doc.broken == nil:
 		return true
 	case judged == nil:
-		f := doc.offset(doc.broken)
-		judged = &f
+		judged = doc.broken
 	}
 	if at := r.pos(judged.off); doc.broken != nil || !r.told(at) {
 		r.loader.errorAt(at, judged.summary, "")

@@ -2,8 +2,10 @@ package rules
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"go4.org/netipx"
 
@@ -17,46 +19,50 @@ type claim struct {
 	proto packet.Proto
 	ports packet.PortRange // the whole range where there are none
 	src   packet.Ports
+	told  bool // an error was reported for it
 }
 
 var allPorts = packet.PortRange{Lo: 0, Hi: 65535}
+
+// maxOverlaps is how many overlaps are told apart.
+const maxOverlaps = 100
+
+// rivalry looks for services that claim the same.
+type rivalry struct {
+	*resolver
+	told   map[pair]bool
+	errors int
+}
+
+// pair is two services between which a collision was told.
+type pair [2]*Statement
+
+// crowd is the number of claims up to which each is compared with each.
+const crowd = 64
 
 // overlaps reports services that claim the same port, protocol and address
 // without both saying that they share it. A service for every protocol claims
 // none in particular.
 func (r *resolver) overlaps(rs *Ruleset) {
-	var active, shared []claim
-	told := map[pair]bool{}
-	for _, c := range r.claims(rs) {
-		active, shared = live(active, c), live(shared, c)
-		rivals := active
-		if !c.of.Shared {
-			rivals = slices.Concat(active, shared)
+	v := &rivalry{resolver: r, told: map[pair]bool{}}
+	for _, group := range clusters(r.claims(rs)) {
+		if len(group) > crowd {
+			v.sweep(group)
+			continue
 		}
-		if other, found := r.rival(c, rivals, told); found {
-			told[pair{other.of, c.of}], told[pair{c.of, other.of}] = true, true
-			r.reportOverlap(c, other)
-		}
-		if c.of.Shared {
-			shared = append(shared, c)
-		} else {
-			active = append(active, c)
+		for i, c := range group {
+			v.challenge(c, slices.Values(group[:i]))
 		}
 	}
 }
 
-// live drops the claims that end before c begins.
-func live(claims []claim, c claim) []claim {
-	return slices.DeleteFunc(claims, func(o claim) bool { return o.proto != c.proto || o.ports.Hi < c.ports.Lo })
-}
-
 // claims returns the claims of all services by protocol and first port.
-func (r *resolver) claims(rs *Ruleset) []claim {
+func (r *resolver) claims(rs *Ruleset) []*claim {
 	byName := map[string]*Statement{}
 	for _, s := range r.p.Services {
 		byName[s.Name] = s
 	}
-	var out []claim
+	var out []*claim
 	for _, rule := range rs.Services {
 		for _, t := range rule.Transports {
 			dst := t.Dst
@@ -65,42 +71,81 @@ func (r *resolver) claims(rs *Ruleset) []claim {
 			}
 			for _, ports := range dst {
 				if !t.Any {
-					out = append(out, claim{rule: rule, of: byName[rule.Name], proto: t.Proto, ports: ports, src: t.Src})
+					out = append(out, &claim{rule: rule, of: byName[rule.Name], proto: t.Proto, ports: ports, src: t.Src})
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b claim) int {
+	slices.SortStableFunc(out, func(a, b *claim) int {
 		return cmp.Or(cmp.Compare(a.proto, b.proto), cmp.Compare(a.ports.Lo, b.ports.Lo))
 	})
 	return out
 }
 
-// pair is two services between which a collision was told.
-type pair [2]*Statement
+// clusters splits the claims, in order, where no range of ports reaches over.
+func clusters(claims []*claim) [][]*claim {
+	var out [][]*claim
+	var proto packet.Proto
+	var end uint16
+	for i, c := range claims {
+		if i == 0 || c.proto != proto || c.ports.Lo > end {
+			out = append(out, nil)
+			proto, end = c.proto, c.ports.Hi
+		}
+		last := len(out) - 1
+		out[last] = append(out[last], c)
+		end = max(end, c.ports.Hi)
+	}
+	return out
+}
+
+// challenge reports a claim that collides with c, if there is one among the rivals.
+func (v *rivalry) challenge(c *claim, rivals iter.Seq[*claim]) {
+	if c.told || v.done() {
+		return
+	}
+	o := v.rival(c, rivals)
+	if o == nil {
+		return
+	}
+	v.told[pair{o.of, c.of}], v.told[pair{c.of, o.of}] = true, true
+	if !excused(c.of, o.of) {
+		c.told = true
+		v.errors++
+	}
+	if v.done() {
+		v.errorAt(c.place(), "more services overlap than the "+strconv.Itoa(maxOverlaps)+" that are told", "")
+		return
+	}
+	v.reportOverlap(c, o)
+}
+
+// done reports whether as many overlaps were found as are told.
+func (v *rivalry) done() bool { return v.errors > maxOverlaps }
 
 // rival returns a claim that collides with c: one that makes an error, if there
-// is one, else one that makes a warning.
-func (r *resolver) rival(c claim, rivals []claim, told map[pair]bool) (claim, bool) {
-	var doubtful claim
-	for _, o := range rivals {
-		if o.of == c.of || told[pair{o.of, c.of}] || !r.collide(c, o) {
+// is one, else one that makes a warning; nil if there is none.
+func (v *rivalry) rival(c *claim, rivals iter.Seq[*claim]) *claim {
+	var doubtful *claim
+	for o := range rivals {
+		if o.of == c.of || o.of.Shared && c.of.Shared || v.told[pair{o.of, c.of}] || !v.collide(c, o) {
 			continue
 		}
 		if !excused(c.of, o.of) {
-			return o, true
+			return o
 		}
 		doubtful = o
 	}
-	return doubtful, doubtful.of != nil
+	return doubtful
 }
 
 // excused reports whether one of two services of the same file says that it
 // shares its ports: who wrote it saw the other.
 func excused(a, b *Statement) bool { return a.Shared != b.Shared && a.Pos.File == b.Pos.File }
 
-func (r *resolver) collide(a, b claim) bool {
-	return (len(a.src) == 0 || len(b.src) == 0 || a.src.Overlaps(b.src)) &&
+func (r *resolver) collide(a, b *claim) bool {
+	return a.ports.Lo <= b.ports.Hi && b.ports.Lo <= a.ports.Hi &&
+		(len(a.src) == 0 || len(b.src) == 0 || a.src.Overlaps(b.src)) &&
 		patternsMeet(a.rule.In, b.rule.In) &&
 		r.targetsMeet(a.rule.To, b.rule.To)
 }
@@ -129,7 +174,7 @@ func (r *resolver) targetsMeet(a, b Addresses) bool {
 	}
 	for _, x := range setsOf(a) {
 		for _, y := range setsOf(b) {
-			if x.Overlaps(y) {
+			if meet(x, y) {
 				return true
 			}
 		}
@@ -167,7 +212,7 @@ func (r *resolver) holdsOwn(a Addresses) bool {
 
 // reportOverlap puts the problem where the word is missing; where it is in
 // neither, at the later of the two.
-func (r *resolver) reportOverlap(a, b claim) {
+func (r *resolver) reportOverlap(a, b *claim) {
 	if a.of.Shared || !b.of.Shared && comparePos(a.of.Pos, b.of.Pos) < 0 {
 		a, b = b, a
 	}
@@ -194,7 +239,7 @@ func intersection(a, b packet.PortRange) packet.PortRange {
 }
 
 // place is where the claim was written.
-func (c claim) place() Pos {
+func (c *claim) place() Pos {
 	for _, p := range c.of.Ports {
 		if c.rule.Part == "" && p.Proto == c.proto && p.Range.Lo <= c.ports.Hi && p.Range.Hi >= c.ports.Lo {
 			return p.Pos

@@ -193,6 +193,10 @@ type Statement struct {
 // ID is the path of the section: "service.ssh".
 func (s *Statement) ID() string { return s.Kind.String() + "." + s.Name }
 
+// fromHost reports whether the section is about packets that this host sends,
+// which have no from.
+func (s *Statement) fromHost() bool { return s.Kind == Outbound || s.Kind == Block && s.Outbound }
+
 // Setting is one parameter that `with` sets.
 type Setting struct {
 	Name   string

@@ -2,9 +2,13 @@ package rules
 
 import (
 	"io/fs"
+	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+
+	"go4.org/netipx"
 )
 
 // Profile is what is known of a product: its ports, and the kinds of peer that
@@ -33,6 +37,9 @@ type Parameter struct {
 	Default Text     // as text; not given: the policy must choose
 	Values  []string // the only ones allowed, as text; empty: any of the type
 	Doc     string
+
+	defaultType string
+	valueTypes  []string // of each of Values
 }
 
 // ProfileAudience is a kind of peer.
@@ -61,6 +68,8 @@ type Condition struct {
 	Name   string
 	Values []string // one of these; for a boolean "true"
 	Not    bool     // none of them
+
+	bare bool // written without values
 }
 
 // holds reports whether the condition holds for a value of its parameter.
@@ -91,10 +100,12 @@ var parameterValue = form{kinds: stringKind | booleanKind | integerKind}
 
 var parameterKeys = []key[Parameter]{
 	{keyInfo{"default", "its TOML type is the type of the parameter", parameterValue, false},
-		func(r *reader, p *Parameter, v *node) { p.Default, p.Type = value(r, v, scalar(v)), typeName(v.kind) }},
+		func(r *reader, p *Parameter, v *node) {
+			p.Default, p.defaultType = value(r, v, scalar(v)), typeName(v.kind)
+		}},
 	{keyInfo{"type", "where there is no default", oneOf("string", "boolean", "integer"), false},
 		func(r *reader, p *Parameter, v *node) { p.Type = v.text }},
-	{keyInfo{"values", "the only values allowed", listOf(parameterValue, "an array of values", ""), false},
+	{keyInfo{"values", "the only values allowed", notEmpty(listOf(parameterValue, "an array of values", "")), false},
 		func(r *reader, p *Parameter, v *node) { p.setValues(r, v) }},
 	{keyInfo{"doc", "what it chooses", text, false}, func(r *reader, p *Parameter, v *node) { p.Doc = r.prose("doc", v) }},
 }
@@ -106,7 +117,7 @@ var audienceKeys = []key[ProfileAudience]{
 var (
 	rowText = listOf(form{kinds: stringKind, noun: "a port and its protocol"}, "an array of ports", `["22/tcp"]`)
 
-	rowPorts = key[ProfileRow]{keyInfo{"ports", "destination ports; {parameter} stands for its value", rowText, false},
+	rowPorts = key[ProfileRow]{keyInfo{"ports", "destination ports; {parameter} stands for its value", notEmpty(rowText), false},
 		func(r *reader, w *ProfileRow, v *node) { w.Ports = r.texts(v) }}
 	rowDoc = key[ProfileRow]{keyInfo{"doc", "what answers there", text, false},
 		func(r *reader, w *ProfileRow, v *node) { w.Doc = r.prose("doc", v) }}
@@ -114,11 +125,11 @@ var (
 
 var rowKeys = []key[ProfileRow]{
 	rowPorts,
-	{keyInfo{"source_ports", "source ports", rowText, false}, func(r *reader, w *ProfileRow, v *node) { w.SourcePorts = r.texts(v) }},
-	{keyInfo{"protocols", "protocols without ports", protocolList, false}, func(r *reader, w *ProfileRow, v *node) { w.Protocols = r.protocols(v) }},
-	{keyInfo{"to", "multicast groups or link-local addresses", members, false}, func(r *reader, w *ProfileRow, v *node) { w.To = r.rowMembers(v) }},
+	{keyInfo{"source_ports", "source ports", notEmpty(rowText), false}, func(r *reader, w *ProfileRow, v *node) { w.SourcePorts = r.texts(v) }},
+	{keyInfo{"protocols", "protocols without ports", notEmpty(protocolList), false}, func(r *reader, w *ProfileRow, v *node) { w.Protocols = r.protocols(v) }},
+	{keyInfo{"to", "multicast groups or link-local addresses", notEmpty(members), false}, func(r *reader, w *ProfileRow, v *node) { w.To = r.rowMembers(v) }},
 	{keyInfo{"audience", "who uses it", form{kinds: stringKind, example: `"clients"`}, true}, func(r *reader, w *ProfileRow, v *node) { w.Audience = r.text(v) }},
-	{keyInfo{"when", "conditions on parameters, all of which must hold", listOf(conditionForm, "an array of conditions", `["role=manager"]`), false},
+	{keyInfo{"when", "conditions on parameters, all of which must hold", notEmpty(listOf(conditionForm, "an array of conditions", `["role=manager"]`)), false},
 		func(r *reader, w *ProfileRow, v *node) { w.When = r.conditions(v) }},
 	rowDoc,
 }
@@ -133,19 +144,35 @@ func (r *reader) setParameters(p *Profile, v *node) {
 	r.sections("parameter", v, func(e entry) {
 		x := &Parameter{Name: e.name, Pos: r.pos(e.val.off)}
 		readTable(r, e.val, "[parameter."+e.name+"]", parameterKeys, x)
-		if x.Type == "" && !r.bad {
-			r.errorAt(e.val.off, "[parameter."+e.name+"] has neither a default nor a type", `such as default = "" or type = "string"`)
-		}
-		if x.Default.Given() && len(x.Values) > 0 && !slices.Contains(x.Values, x.Default.V) {
-			r.errorAt(e.val.off, "the default of "+e.name+" is not among its values", "")
+		if !r.bad {
+			r.checkParameter(e.val.off, x)
 		}
 		p.Parameters = append(p.Parameters, x)
 	})
 }
 
-func (p *Parameter) setValues(r *reader, v *node) {
+func (p *Parameter) setValues(_ *reader, v *node) {
 	for _, item := range v.items {
 		p.Values = append(p.Values, scalar(item))
+		p.valueTypes = append(p.valueTypes, typeName(item.kind))
+	}
+}
+
+// checkParameter works out the type of a parameter and sees to it that what is
+// said of it agrees.
+func (r *reader) checkParameter(off int, x *Parameter) {
+	if x.Type == "" {
+		x.Type = x.defaultType
+	}
+	switch {
+	case x.Type == "":
+		r.errorAt(off, "[parameter."+x.Name+"] has neither a default nor a type", `such as default = "" or type = "string"`)
+	case x.Default.Given() && x.defaultType != x.Type:
+		r.errorAt(off, "the parameter "+x.Name+" is "+withArticle(x.Type)+", and its default is "+withArticle(x.defaultType), "")
+	case slices.ContainsFunc(x.valueTypes, func(t string) bool { return t != x.Type }):
+		r.errorAt(off, "the parameter "+x.Name+" is "+withArticle(x.Type)+", and not all of its values are", "")
+	case x.Default.Given() && len(x.Values) > 0 && !slices.Contains(x.Values, x.Default.V):
+		r.errorAt(off, "the default of "+x.Name+" is not among its values", "")
 	}
 }
 
@@ -171,14 +198,30 @@ func profileRows(r *reader, kind string, list []key[ProfileRow], v *node) []*Pro
 func (r *reader) rowMembers(v *node) Members {
 	m := r.members(v)
 	m.Items = slices.DeleteFunc(m.Items, func(x Member) bool {
-		if x.Group == "" && x.Interface == "" {
+		switch {
+		case x.Group != "" || x.Interface != "":
+			r.loader.errorAt(x.Pos, "a profile knows no groups and no interfaces: "+quote(x.Text), "")
+		case !isEverywhere(x.Range):
+			r.loader.errorAt(x.Pos, quote(x.Text)+" is an address of some host: a profile names multicast groups, link-local addresses and 255.255.255.255", "to of a service names addresses of its host")
+		default:
 			return false
 		}
 		r.bad = true
-		r.loader.errorAt(x.Pos, "a profile knows no groups and no interfaces: "+quote(x.Text), "")
 		return true
 	})
 	return m
+}
+
+// isEverywhere reports whether the addresses mean the same on every host.
+func isEverywhere(rg netipx.IPRange) bool {
+	return slices.ContainsFunc(everywhere, func(p netip.Prefix) bool { return p.Contains(rg.From()) && p.Contains(rg.To()) })
+}
+
+// everywhere are the addresses of multicast (RFC 5771, RFC 4291), of a link
+// (RFC 3927, RFC 4291) and of broadcast (RFC 919).
+var everywhere = []netip.Prefix{
+	netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("ff00::/8"), netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("255.255.255.255/32"),
 }
 
 // conditions reads "tls", "!tls", "role=a|b" and "version!=3.4".
@@ -189,7 +232,7 @@ func (r *reader) conditions(v *node) []Condition {
 		name, values, compared := strings.Cut(item.text, "=")
 		c.Values = strings.Split(values, "|")
 		if name, c.Not = strings.CutSuffix(name, "!"); !compared {
-			c.Values = []string{"true"}
+			c.Values, c.bare = []string{"true"}, true
 			name, c.Not = strings.CutPrefix(item.text, "!")
 		}
 		if c.Name = name; !isName(name) {
@@ -261,14 +304,37 @@ func (l *loader) checkCondition(p *Profile, c Condition) {
 		l.errorAt(c.Pos, "there is no parameter "+quote(c.Name), nearest(c.Name, p.parameterNames()))
 		return
 	}
+	if c.bare && x.Type != "boolean" {
+		l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" is "+withArticle(x.Type)+", which the condition must compare", "such as "+quote(c.Name+"="+sampleValue(x)))
+		return
+	}
 	for _, v := range c.Values {
 		switch {
+		case x.Type == "integer" && !isDecimal(v):
+			l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" is an integer, and "+quote(v)+" is none", "write it in decimal")
 		case x.Type == "boolean" && v != "true" && v != "false":
 			l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" is a boolean", "write "+quote(c.Name)+" or "+quote("!"+c.Name))
 		case x.Type != "boolean" && len(x.Values) > 0 && !slices.Contains(x.Values, v):
 			l.errorAt(c.Pos, "the parameter "+quote(c.Name)+" cannot be "+quote(v), nearestOr(v, x.Values, "it is "+x.choices()))
 		}
 	}
+}
+
+// sampleValue returns a value that the parameter can have, for a hint.
+func sampleValue(x *Parameter) string {
+	switch {
+	case len(x.Values) > 0:
+		return x.Values[0]
+	case x.Type == "integer":
+		return "1"
+	}
+	return "x"
+}
+
+// isDecimal reports whether s is an integer as scalar writes it.
+func isDecimal(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return err == nil && strconv.FormatInt(n, 10) == s
 }
 
 func (l *loader) checkPlaceholders(p *Profile, t Text) {

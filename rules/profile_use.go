@@ -303,12 +303,34 @@ func sameMembers(a, b Members) bool {
 // rowTransports reads the ports of a row with the parameters filled in.
 func (l *loader) rowTransports(s *Statement, w filledRow) []Transport {
 	ports, sources := l.fill(s, w.Ports, w.choice), l.fill(s, w.SourcePorts, w.choice)
-	for _, p := range sources {
-		if !slices.Contains(protocolsOf(ports), p.Proto) {
-			l.errorAt(p.Pos, "a source port of "+p.Proto.String()+", but no port of it in ports", "")
-		}
+	if len(w.SourcePorts) > 0 && len(ports) == len(w.Ports) && len(sources) == len(w.SourcePorts) {
+		l.checkBound(ports, sources)
 	}
 	return transports(ports, sources, w.Protocols)
+}
+
+// replace puts its value in the place of each {parameter}, in one pass. A value is letters and
+// digits: with a sign in it, one port could become a range of them.
+func (c choice) replace(s string) (string, *mistake) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, "{")
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		name, after, _ := strings.Cut(rest, "}")
+		value := c[name]
+		b.WriteString(value)
+		if strings.ContainsFunc(value, func(r rune) bool { return !isAlphanumeric(r) }) {
+			return b.String() + after, &mistake{"the value " + quote(value) + " of " + name + " cannot stand in a port", "a value there is of letters and digits"}
+		}
+		s = after
+	}
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
 // fill replaces {parameter} and reads the ports. What goes wrong is reported at
@@ -316,11 +338,11 @@ func (l *loader) rowTransports(s *Statement, w filledRow) []Transport {
 func (l *loader) fill(s *Statement, list []Text, c choice) []PortSpec {
 	var out []PortSpec
 	for _, t := range list {
-		filled := t.V
-		for name, v := range c {
-			filled = strings.ReplaceAll(filled, "{"+name+"}", v)
+		filled, wrong := c.replace(t.V)
+		var port PortSpec
+		if wrong == nil {
+			port, wrong = parsePort(filled)
 		}
-		port, wrong := parsePort(filled)
 		if wrong != nil {
 			at := s.Profile.Pos
 			if filled == t.V {

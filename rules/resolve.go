@@ -91,6 +91,9 @@ func (r *resolver) settings(rs *Ruleset) {
 	rs.Confirm, rs.Cut = s.Confirm.V, s.Cut.V
 	rs.Keep = sortedTexts(s.Keep.V)
 	rs.PFAnchors = sortedTexts(r.p.PFAnchors)
+	if d.Published.V == PublishedEnforce {
+		r.report(Warning, d.Published.Pos, "ports that containers publish do not obey the services yet: this version does not judge them", `published = "ignore" says so`)
+	}
 	for _, k := range s.Keep.V {
 		if r.p.partial || slices.ContainsFunc(r.p.Services, func(s *Statement) bool { return s.Name == k.V }) {
 			continue
@@ -149,20 +152,33 @@ func (r *resolver) ruleParts(s *Statement) []*Rule {
 	for _, part := range s.parts {
 		rule := &Rule{
 			Kind: s.Kind, Name: s.Name, Part: part.name, Pos: s.Pos,
-			From: Addresses{Any: true}, To: Addresses{Any: true},
+			From: r.from(s, part), To: r.to(s, part),
 			In: patternsOf(s.In), Transports: part.trans,
 			Limit: s.Limit.V, Expires: r.expiry(s.Expires), Log: s.Log,
 			Profile: s.Profile.V, Owner: s.Owner, Reason: s.Reason, Expect: s.Expect,
 		}
-		if part.from.Given() {
-			rule.From = r.addresses(part.from, source)
+		if s.Kind == Block || len(rule.Transports) > 0 { // else it names nothing and opens nothing
+			out = append(out, rule)
 		}
-		if part.to.Given() {
-			rule.To = r.addresses(part.to, destinationOf(s))
-		}
-		out = append(out, rule)
 	}
 	return out
+}
+
+// from is who a part is for: this host where its packets are from it, else the
+// addresses that are written, and nobody if none are.
+func (r *resolver) from(s *Statement, p part) Addresses {
+	if s.fromHost() {
+		return Addresses{Any: true}
+	}
+	return r.addresses(p.from, source)
+}
+
+// to is where packets of a part go: anywhere if it does not say.
+func (r *resolver) to(s *Statement, p part) Addresses {
+	if !p.to.Given() {
+		return Addresses{Any: true}
+	}
+	return r.addresses(p.to, destinationOf(s))
 }
 
 // groupsOf returns the groups that the rules name, sorted by name.

@@ -48,7 +48,7 @@ func schemaOf(f form) object {
 		all = append(all, schemaOfString(f))
 	}
 	if f.kinds&(dateKind|dateTimeKind) != 0 {
-		all = append(all, object{"type": "string", "pattern": `^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2}))?$`})
+		all = append(all, object{"type": "string", "pattern": `^(20[0-9]{2}|2100)-[0-9]{2}-[0-9]{2}([Tt ][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2}))?$`})
 	}
 	if f.kinds&integerKind != 0 {
 		all = append(all, schemaOfInteger(f))

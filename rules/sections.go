@@ -289,6 +289,10 @@ func (r *reader) setTests(_ *whole, v *node) {
 
 // setFrom reads from, which with a profile may be a table of audiences.
 func (r *reader) setFrom(s *Statement, v *node) {
+	if v.kind == tableKind && len(v.entries) == 0 {
+		r.errorAt(v.off, "from names no audience", `nobody is from = []; with a profile, name each audience: from = { clients = ["192.0.2.0/24"] }`)
+		return
+	}
 	s.fromPos = r.pos(v.off)
 	if v.kind == arrayKind {
 		s.From = r.members(v)
@@ -337,16 +341,20 @@ func scalar(v *node) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// maxConfirm is the longest wait for a confirmation that is taken for serious.
-const maxConfirm = 24 * time.Hour
+// minConfirm is the shortest wait for a confirmation in which somebody can log in
+// and give it, maxConfirm the longest that is taken for serious.
+const (
+	minConfirm = 10 * time.Second
+	maxConfirm = 24 * time.Hour
+)
 
 func (r *reader) duration(v *node) time.Duration {
 	d, err := time.ParseDuration(v.text)
 	switch {
 	case err != nil:
 		r.errorAt(v.off, quote(v.text)+" is not a duration", `such as "90s", "2m" or "1h"`)
-	case d <= 0 || d > maxConfirm:
-		r.errorAt(v.off, "confirm must be more than nothing and at most 24h", "")
+	case d < minConfirm || d > maxConfirm:
+		r.errorAt(v.off, "confirm must be from 10s to 24h", `such as "2m"`)
 	}
 	return d
 }

@@ -43,13 +43,23 @@ func (k kind) String() string { return kindNouns[k] }
 
 // node is a TOML value with its place.
 type node struct {
-	kind     kind
-	off      int     // where it begins; for a table of its own, its header
-	text     string  // a string's value, another scalar as written
-	items    []*node // of an array
-	entries  []entry // of a table, in the order of the file
-	explicit bool    // a table with a header, or an inline one
+	kind    kind
+	off     int     // where it begins; for a table of its own, its header
+	text    string  // a string's value, another scalar as written
+	items   []*node // of an array
+	entries []entry // of a table, in the order of the file
+	made    origin  // of a table
 }
+
+// origin says how a table came to be, and with it what may still be added.
+type origin uint8
+
+const (
+	implied origin = iota // by the path of a header: [a.b] makes a
+	dotted                // by the path of a key: a.b = 1 makes a
+	headed                // by a header of its own
+	inline                // complete with its closing brace
+)
 
 // entry is a key of a table.
 type entry struct {
@@ -78,9 +88,8 @@ type fault struct {
 type document struct {
 	root       *node
 	duplicates []fault
-	broken     error       // what ended the tree before the end of the file
+	broken     *fault      // what ended the tree before the end of the file
 	judged     chan *fault // what the judge finds, nil if nothing; one value
-	offset     func(error) fault
 }
 
 // parseTOML reads the syntax of a file. The tree and the places come from one
@@ -90,98 +99,19 @@ func parseTOML(data []byte) document {
 	if bytes.HasPrefix(data, byteOrderMark) {
 		data = append([]byte("   "), data[len(byteOrderMark):]...) // every place stays what it is
 	}
-	b := &builder{data: data, root: &node{kind: tableKind, explicit: true}, index: map[*node]map[string]*node{}}
-	b.table = b.root
-	doc := document{root: b.root, judged: make(chan *fault, 1), offset: b.fault}
-	deep := isDeep(data)
-	if !deep {
-		go func() { doc.judged <- judge(data) }()
+	doc := document{root: &node{kind: tableKind, made: headed}, judged: make(chan *fault, 1)}
+	if doc.broken = beyondBounds(data); doc.broken != nil {
+		doc.judged <- nil
+		return doc
 	}
+	go func() { doc.judged <- judge(data) }()
+	b := &builder{data: data, root: doc.root, table: doc.root, index: map[*node]map[string]*node{}}
 	doc.broken = b.build()
 	doc.duplicates = b.faults
-	if deep {
-		doc.judged <- b.judgeDeep(doc.broken)
-	}
 	return doc
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
-
-// maxDepth is the depth of brackets, and the number of dots in a line, from which
-// the judge must wait for the builder, which has bounds: the judge recurses into
-// brackets, and takes a time that grows with the square of the parts of a key.
-const maxDepth = 1000
-
-// isDeep reports whether a file has more brackets open at once, or more dots in a
-// line, than a policy needs. Those in strings and comments count, too: it is no
-// more than a suspicion.
-func isDeep(data []byte) bool {
-	depth, dots := 0, 0
-	for _, c := range data {
-		switch c {
-		case '[', '{':
-			depth++
-		case ']', '}':
-			depth--
-		case '.':
-			dots++
-		case '\n':
-			dots = 0
-		}
-		if depth > maxDepth || dots > maxDepth {
-			return true
-		}
-	}
-	return false
-}
-
-// maxParts is the most parts of a dotted key. No section of a policy has more
-// than four.
-const maxParts = 16
-
-// longKey is the offset of a key with more than maxParts parts.
-type longKey int
-
-// Error says what is wrong with the key.
-func (longKey) Error() string { return "a key of more than 16 parts" }
-
-// checkParts looks for a long key in an expression, its values included.
-func checkParts(e *unstable.Node) error {
-	n := 0
-	for it := e.Key(); it.Next(); n++ {
-		if n == maxParts {
-			return longKey(it.Node().Raw.Offset)
-		}
-	}
-	if e.Kind != unstable.KeyValue {
-		return nil
-	}
-	return checkValueParts(e.Value())
-}
-
-func checkValueParts(v *unstable.Node) error {
-	if v.Kind != unstable.Array && v.Kind != unstable.InlineTable {
-		return nil
-	}
-	for it := v.Children(); it.Next(); {
-		check := checkValueParts
-		if it.Node().Kind == unstable.KeyValue {
-			check = checkParts
-		}
-		if err := check(it.Node()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *builder) judgeDeep(err error) *fault {
-	if err == nil {
-		return judge(b.data)
-	}
-	f := b.fault(err)
-	return &f
-}
 
 // judge returns what BurntSushi/toml finds wrong.
 func judge(data []byte) *fault {
@@ -206,15 +136,12 @@ type builder struct {
 	index  map[*node]map[string]*node // look-up for tables with many keys
 }
 
-func (b *builder) build() error {
+// build makes the tree, and returns what ends it too soon.
+func (b *builder) build() *fault {
 	p := unstable.Parser{}
 	p.Reset(b.data)
 	for p.NextExpression() {
-		e := p.Expression()
-		if err := checkParts(e); err != nil {
-			return err
-		}
-		switch e.Kind {
+		switch e := p.Expression(); e.Kind {
 		case unstable.KeyValue:
 			b.keyValue(b.table, e)
 		case unstable.Table:
@@ -224,17 +151,18 @@ func (b *builder) build() error {
 		default: // comments, which were not asked for
 		}
 	}
-	return p.Error()
+	return b.fault(p.Error())
 }
 
-func (b *builder) fault(err error) fault {
+func (b *builder) fault(err error) *fault {
+	if err == nil {
+		return nil
+	}
 	var pe *unstable.ParserError
 	if errors.As(err, &pe) {
-		return fault{off: cap(b.data) - cap(pe.Highlight), summary: pe.Message}
+		return &fault{off: cap(b.data) - cap(pe.Highlight), summary: pe.Message}
 	}
-	var long longKey
-	errors.As(err, &long)
-	return fault{off: int(long), summary: err.Error()}
+	return &fault{summary: err.Error()}
 }
 
 // header enters [a.b] or [[a.b]].
@@ -245,7 +173,7 @@ func (b *builder) header(e *unstable.Node, many bool) *node {
 		name, off := string(k.Data), int(k.Raw.Offset)
 		old := b.get(t, name)
 		if !it.IsLast() {
-			t = b.within(t, old, name, off)
+			t = b.below(t, old, entry{name: name, off: off})
 			continue
 		}
 		return b.open(t, old, entry{name: name, off: off}, b.headerStart(off), many)
@@ -266,20 +194,54 @@ func (b *builder) headerText(off int) string {
 	return printable(string(header)) + "]"
 }
 
-// within returns the table of that name in t, made if it is missing.
-func (b *builder) within(t, old *node, name string, off int) *node {
+// below returns the table of that name in t on the path of a header, made if it
+// is missing.
+func (b *builder) below(t, old *node, e entry) *node {
 	switch {
 	case old == nil:
-		old = &node{kind: tableKind, off: off}
-		b.add(t, entry{name: name, off: off, val: old})
-	case old.kind == tablesKind && len(old.items) > 0:
+		return b.addTable(t, e, implied)
+	case old.kind == tablesKind:
 		return old.items[len(old.items)-1]
+	case old.kind == tableKind && old.made != inline:
+		return old
 	}
-	return old
+	return b.complete(old, e)
+}
+
+// within does the same on the path of a dotted key, which may add to nothing but
+// what such keys made: a table has one place (TOML 1.0, "Keys", "Table").
+func (b *builder) within(t, old *node, e entry) *node {
+	switch {
+	case old == nil:
+		return b.addTable(t, e, dotted)
+	case old.kind == tableKind && old.made == dotted:
+		return old
+	}
+	return b.complete(old, e)
+}
+
+func (b *builder) addTable(t *node, e entry, made origin) *node {
+	e.val = &node{kind: tableKind, off: e.off, made: made}
+	b.add(t, e)
+	return e.val
+}
+
+// complete reports that something is added to what is complete already. What is
+// added goes to the table that it returns, and nowhere else.
+func (b *builder) complete(old *node, e entry) *node {
+	what := old.kind.String()
+	switch {
+	case old.kind == tableKind && old.made == inline:
+		what = "an inline table"
+	case old.kind == tableKind:
+		what = "a table with a header"
+	}
+	b.faults = append(b.faults, fault{off: e.off, summary: quote(e.name) + " is " + what + ", to which nothing can be added", earlier: old.off})
+	return &node{kind: tableKind, off: e.off, made: dotted}
 }
 
 func (b *builder) open(t, old *node, e entry, off int, many bool) *node {
-	fresh := &node{kind: tableKind, off: off, explicit: true}
+	fresh := &node{kind: tableKind, off: off, made: headed}
 	switch {
 	case old == nil && many:
 		e.val = &node{kind: tablesKind, off: off, items: []*node{fresh}}
@@ -289,8 +251,8 @@ func (b *builder) open(t, old *node, e entry, off int, many bool) *node {
 		b.add(t, e)
 	case many && old.kind == tablesKind:
 		old.items = append(old.items, fresh)
-	case !many && old.kind == tableKind && !old.explicit:
-		old.explicit, old.off = true, off
+	case !many && old.kind == tableKind && old.made == implied:
+		old.made, old.off = headed, off
 		return old
 	default:
 		b.duplicate(off, b.headerText(off), old.off)
@@ -307,7 +269,7 @@ func (b *builder) keyValue(t *node, e *unstable.Node) {
 			break
 		}
 		name, off := string(last.Data), int(last.Raw.Offset)
-		t = b.within(t, b.get(t, name), name, off)
+		t = b.within(t, b.get(t, name), entry{name: name, off: off})
 	}
 	name, off := string(last.Data), int(last.Raw.Offset)
 	val, _ := b.value(e.Value(), off+int(last.Raw.Length))
@@ -338,7 +300,7 @@ func (b *builder) value(v *unstable.Node, from int) (*node, int) {
 		}
 		return n, b.skip(end, ']') + 1
 	case unstable.InlineTable:
-		n.off, n.explicit = int(v.Raw.Offset), true
+		n.off, n.made = int(v.Raw.Offset), inline
 		end := n.off + 1
 		for it := v.Children(); it.Next(); {
 			b.keyValue(n, it.Node())

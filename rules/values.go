@@ -3,6 +3,7 @@ package rules
 import (
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,14 +88,26 @@ var anchorPattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/\*)
 func (r *reader) anchors(v *node) []Text {
 	var out []Text
 	for _, item := range v.items {
-		if !anchorPattern.MatchString(item.text) || len(item.text) > 1024 {
-			r.errorAt(item.off, quote(item.text)+" is not the name of an anchor", `such as "f2b/*"`)
-			continue
+		if !r.mistaken(item, checkAnchor(item.text)) {
+			out = append(out, r.text(item))
 		}
-		out = append(out, r.text(item))
 	}
 	return out
 }
+
+func checkAnchor(s string) *mistake {
+	levels := strings.Split(s, "/")
+	switch {
+	case !anchorPattern.MatchString(s) || len(s) > 1024 || slices.Contains(levels, ".") || slices.Contains(levels, ".."):
+		return &mistake{quote(s) + " is not the name of an anchor", `such as "f2b/*"`}
+	case levels[0] == ownAnchor:
+		return &mistake{"the anchor " + quote(s) + " is fwctl's own", "leave it out: it is always there"}
+	}
+	return nil
+}
+
+// ownAnchor is the anchor that fwctl loads its rules into.
+const ownAnchor = "fwctl"
 
 // dnsName is a name of RFC 1123, section 2.1, in lower case, with at least one
 // dot; underscores occur in practice.
@@ -214,9 +227,19 @@ func (r *reader) expiry(v *node) Value[Expiry] {
 	} else {
 		e.Time, err = time.Parse(time.RFC3339Nano, strings.ToUpper(strings.Replace(v.text, " ", "T", 1)))
 	}
-	if err != nil || e.Time.IsZero() {
+	first, last := e.Time.UTC(), e.Time.UTC().AddDate(0, 0, -1) // the end of a day is the next one
+	switch {
+	case err != nil:
 		r.errorAt(v.off, v.text+" is not a day of the calendar", "")
-		return Value[Expiry]{}
+	case first.Year() < firstYear || last.Year() > lastYear:
+		r.errorAt(v.off, "expires must lie in the years 2000 to 2100", "leave it out if there is no end")
+	default:
+		return value(r, v, e)
 	}
-	return value(r, v, e)
+	return Value[Expiry]{}
 }
+
+// Kernels count time in unsigned seconds or nanoseconds since 1970, the former
+// in 32 bits (xt_time.h, until 2106), so that an end too early or too late would
+// be no end.
+const firstYear, lastYear = 2000, 2100
