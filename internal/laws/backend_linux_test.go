@@ -61,12 +61,16 @@ func byText(l *netlab.Lab, rs *rules.Ruleset) error {
 	return err
 }
 
-// byIptables sends the difference from whatever is there. Every second small
-// policy does without ipset; in a large one this makes so many rules that the
+// mostRules is how many rules a policy may make without ipset to be tried so: with
+// networks by networks there may be hundreds of thousands, over which the
 // programs, not the kernel, take minutes.
+const mostRules = 2000
+
+// byIptables sends the difference from whatever is there; every second policy
+// without ipset.
 func byIptables(variant applyiptables.Variant) func(*netlab.Lab, *rules.Ruleset) error {
 	return func(l *netlab.Lab, rs *rules.Ruleset) error {
-		noIPSet := len(rs.Services)%2 == 1 && len(rs.Services) < 20
+		noIPSet := len(rs.Services)%2 == 1 && rulesWithoutIPSet(rs) <= mostRules
 		return l.Do(func() error {
 			ctx := context.Background()
 			c, err := applyiptables.Open(ctx, applyiptables.Options{Variant: variant, NoIPSet: noIPSet})
@@ -83,6 +87,17 @@ func byIptables(variant applyiptables.Variant) func(*netlab.Lab, *rules.Ruleset)
 			return idle(c.Plan(ctx, prog))
 		})
 	}
+}
+
+func rulesWithoutIPSet(rs *rules.Ruleset) int {
+	p, _ := iptables.Render(rs, iptables.Options{})
+	n := 0
+	for _, f := range []*iptables.Family{&p.V4, &p.V6} {
+		for _, c := range f.Chains {
+			n += len(c.Rules)
+		}
+	}
+	return n
 }
 
 func nft(l *netlab.Lab, stdin string, args ...string) (string, error) {
