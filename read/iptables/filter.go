@@ -133,9 +133,7 @@ func (r *reader) rule(c *Chain, i int) []packet.Step {
 	}}
 	x.cond = append(x.cond, r.header(&st.own)...)
 	for _, m := range st.matches {
-		if test := r.match(m, &x); test != nil {
-			x.cond = append(x.cond, test)
-		}
+		x.cond = append(x.cond, r.match(m, &x))
 	}
 	x.act()
 	return x.steps
