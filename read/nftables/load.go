@@ -500,12 +500,12 @@ func (x *exec) assign(to, from []bit, what string) []packet.Write {
 			continue
 		}
 		w := packet.Write{Field: t.field, Mask: packet.Bit(uint(t.index))}
-		switch f := from[i]; {
-		case f.kind == bitConst:
+		switch f := from[i]; f.kind {
+		case bitConst:
 			if f.one {
 				w.Value = w.Mask
 			}
-		case f.kind == bitField:
+		case bitField:
 			w.Copy, w.From, w.Shift = true, f.field, int(f.index)-int(t.index)
 			if f.one {
 				w.Value = w.Mask
