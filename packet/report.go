@@ -32,11 +32,19 @@ type Reach struct {
 // Groups cuts a set into at most atMost groups, those with the most services and
 // sources first; more says that there are others.
 func (s *Space) Groups(set Node, atMost int) (groups []Group, more bool, err error) {
+	return s.GroupsWithin(set, True, atMost)
+}
+
+// GroupsWithin is Groups for a set of packets of which a reader knows that they
+// are within another: what all of those have is not said again. Nor is it said
+// of packets that they do not enter or leave by the loopback interface.
+func (s *Space) GroupsWithin(set, over Node, atMost int) (groups []Group, more bool, err error) {
 	defer s.guard(&err)
 	if set == False {
 		return nil, false, nil
 	}
 	set = s.store.exists(set, isUnknown)
+	known := s.universe(over)
 	bySource := map[Node][]Reach{}
 	var order []Node
 	seen, err := s.Only(set, FieldProto, FieldType, FieldDstPort, FieldSrc)
@@ -57,9 +65,45 @@ func (s *Space) Groups(set Node, atMost int) (groups []Group, more bool, err err
 		if i == atMost {
 			return groups, true, nil
 		}
-		groups = append(groups, s.group(set, bySource[n], n))
+		groups = append(groups, s.group(set, bySource[n], n, known))
 	}
 	return groups, false, nil
+}
+
+// universe holds the values that fields have in the packets of which groups are
+// told.
+type universe map[Field]Ranges
+
+func (s *Space) universe(over Node) universe {
+	u := universe{}
+	for _, f := range []Field{FieldIn, FieldOut, FieldSrc, FieldDst} {
+		vs := s.values(over, f)
+		if vs != nil && (f == FieldIn || f == FieldOut) {
+			vs = vs.minus(Ranges{Single(Number(s.classOf("lo")))}, f.Width(s.is6))
+		}
+		u[f] = vs
+	}
+	return u
+}
+
+// fill adds the values that no packet of the universe has where that makes for
+// fewer words; nil if all values are there then.
+func (u universe) fill(vs Ranges, f Field, width uint) Ranges {
+	if u[f] == nil || vs == nil {
+		return vs
+	}
+	if all := NewRanges(slices.Concat(vs, u[f].Complement(width))...); len(all) == 1 && all[0] == (Range{Value{}, Ones(width)}) {
+		return nil
+	} else if len(all) < len(vs) || len(all.Complement(width)) < len(vs) {
+		return all
+	}
+	return vs
+}
+
+// minus returns the values that are in the set but not in another.
+func (rs Ranges) minus(other Ranges, width uint) Ranges {
+	gone := NewRanges(slices.Concat(rs.Complement(width), other)...)
+	return gone.Complement(width)
 }
 
 // reaches calls f for each block of protocols, types and ports with one set of
@@ -88,19 +132,19 @@ func (s *Space) whole(rs Ranges, f Field) Ranges {
 
 // group looks up where the packets of some services and sources enter, leave and
 // go to.
-func (s *Space) group(set Node, services []Reach, sources Node) Group {
+func (s *Space) group(set Node, services []Reach, sources Node, known universe) Group {
 	g := Group{Services: mergeReaches(services), Is6: s.is6}
 	parts, _ := s.Split(sources, FieldSrc, 1)
 	if len(parts) > 0 {
-		g.Sources = parts[0].Values
+		g.Sources = known.fill(parts[0].Values, FieldSrc, FieldSrc.Width(s.is6))
 	}
 	of := Any{}
 	for _, r := range g.Services {
 		of = append(of, r.cond())
 	}
 	mine := s.store.and(s.store.and(set, sources), s.cond(of))
-	g.In, g.Out = s.names(mine, FieldIn), s.names(mine, FieldOut)
-	g.Dst = s.values(mine, FieldDst)
+	g.In, g.Out = s.names(mine, FieldIn, known), s.names(mine, FieldOut, known)
+	g.Dst = known.fill(s.values(mine, FieldDst), FieldDst, FieldDst.Width(s.is6))
 	return g
 }
 
@@ -147,17 +191,19 @@ func (s *Space) values(set Node, f Field) Ranges {
 
 // names returns the classes of interfaces that occur in a set, nil for all of
 // them or for none at all.
-func (s *Space) names(set Node, f Field) []string {
-	vs := s.values(set, f)
+func (s *Space) names(set Node, f Field, known universe) []string {
+	vs := known.fill(s.values(set, f), f, f.Width(s.is6))
+	if vs == nil {
+		return nil
+	}
 	var out []string
 	for i, class := range s.classes {
-		switch {
-		case !vs.Contains(Number(uint64(i))) || i == 0:
-		case class == "*":
-			out = append(out, "others")
-		default:
+		if vs.Contains(Number(uint64(i))) && class != "" && class != "*" {
 			out = append(out, class)
 		}
+	}
+	if vs.Contains(Number(otherClass)) {
+		out = append(out, "others")
 	}
 	if len(out) >= len(s.classes)-1 {
 		return nil
@@ -228,12 +274,20 @@ func numberText(rs Ranges) string {
 }
 
 // AddrText writes addresses as prefixes and ranges, at most so many of them, and
-// how many more there are. Nil is "any".
+// how many more there are. Nil is "any"; what is all but a few addresses is
+// written so.
 func AddrText(rs Ranges, is6 bool, atMost int) string {
 	width := FieldSrc.Width(is6)
 	if rs == nil || len(rs) == 1 && rs[0] == (Range{Value{}, Ones(width)}) {
 		return "any"
 	}
+	if others := rs.Complement(width); len(others) < len(rs) {
+		return "any but " + listText(others, is6, atMost)
+	}
+	return listText(rs, is6, atMost)
+}
+
+func listText(rs Ranges, is6 bool, atMost int) string {
 	var parts []string
 	for i, r := range rs {
 		if i == atMost {

@@ -76,13 +76,16 @@ func sortedNames(m map[string]bool) []string {
 // each name, and each prefix with its "*", which stands for the names that fit
 // it but no name and no longer prefix.
 func (s *Space) classify(patterns map[string]bool) {
-	s.classes = []string{"", "*"}
+	s.classes = []string{"", "*"} // the second is otherClass
 	for _, p := range sortedNames(patterns) {
 		if p != "" && p != "*" {
 			s.classes = append(s.classes, p)
 		}
 	}
 }
+
+// otherClass is the class of the interfaces that no pattern fits.
+const otherClass = 1
 
 // fits reports whether the names of a class fit a pattern. Classes are made so
 // that either all or none do.
