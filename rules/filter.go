@@ -11,8 +11,16 @@ import (
 // ruleset alone and shares nothing with the renderers, which are proved against
 // it.
 func (rs *Ruleset) Filter(hook packet.Hook, is6 bool) *packet.Filter {
-	f := filterer{rs: rs, hook: hook, is6: is6}
-	switch hook {
+	return newFilterer(rs, hook, is6).filter()
+}
+
+func newFilterer(rs *Ruleset, hook packet.Hook, is6 bool) *filterer {
+	return &filterer{rs: rs, hook: hook, is6: is6, ranges: map[*netipx.IPSet]packet.Ranges{}}
+}
+
+func (f *filterer) filter() *packet.Filter {
+	f.steps = nil
+	switch f.hook {
 	case packet.Output:
 		f.output()
 	case packet.Forward:
@@ -20,15 +28,16 @@ func (rs *Ruleset) Filter(hook packet.Hook, is6 bool) *packet.Filter {
 	default:
 		f.input()
 	}
-	return &packet.Filter{Hook: hook, Base: []*packet.Chain{{Name: hook.String(), Policy: packet.OutcomeDrop, Rules: f.steps}}}
+	return &packet.Filter{Hook: f.hook, Base: []*packet.Chain{{Name: f.hook.String(), Policy: packet.OutcomeDrop, Rules: f.steps}}}
 }
 
 // filterer writes the steps of one hook.
 type filterer struct {
-	rs    *Ruleset
-	hook  packet.Hook
-	is6   bool
-	steps []packet.Step
+	rs     *Ruleset
+	hook   packet.Hook
+	is6    bool
+	steps  []packet.Step
+	ranges map[*netipx.IPSet]packet.Ranges // each set once: a group stands in many rules
 }
 
 func (f *filterer) add(o packet.Outcome, name string, conds ...packet.Cond) {
@@ -254,7 +263,12 @@ func (f *filterer) addresses(as Addresses, dst bool) packet.Cond {
 
 // within is a set of addresses, as far as they are of the family.
 func (f *filterer) within(field packet.Field, set *netipx.IPSet) packet.Cond {
-	return packet.In{Field: field, Set: AddrRanges(set, f.is6)}
+	r, ok := f.ranges[set]
+	if !ok {
+		r = AddrRanges(set, f.is6)
+		f.ranges[set] = r
+	}
+	return packet.In{Field: field, Set: r}
 }
 
 // AddrRanges returns the addresses of one family that the set holds.

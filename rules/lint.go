@@ -18,14 +18,26 @@ func Lint(p *Policy, rs *Ruleset, now time.Time) Problems {
 	if rs == nil {
 		return nil
 	}
-	l := &linter{p: p, rs: rs, now: now}
+	return lint(p, rs, newMeaning(rs, now, lintBudget))
+}
+
+// Examine is Lint and Prove together, for little more than the price of one.
+func Examine(p *Policy, rs *Ruleset, now time.Time) (Problems, []Proof) {
+	if rs == nil {
+		return nil, nil
+	}
+	m := newMeaning(rs, now, lintBudget)
+	return lint(p, rs, m), m.proofs()
+}
+
+func lint(p *Policy, rs *Ruleset, m *meaning) Problems {
+	l := &linter{p: p, rs: rs, now: m.at, meaning: m}
 	l.defaults()
 	l.expiries()
 	l.lists()
 	l.openness()
-	l.blocked()
 	l.porous()
-	l.shadowed()
+	l.useless()
 	l.keep()
 	l.outbound()
 	l.unused()
@@ -37,6 +49,7 @@ type linter struct {
 	p        *Policy
 	rs       *Ruleset
 	now      time.Time
+	meaning  *meaning
 	problems Problems
 }
 
@@ -177,30 +190,6 @@ func (l *linter) openTo(s *Statement, part string, from Members) {
 // holds reports whether a rule is in force now.
 func (l *linter) holds(r *Rule) bool { return r.Expires.IsZero() || l.now.Before(r.Expires) }
 
-// outlasts reports whether b is in force as long as a.
-func outlasts(b, a *Rule) bool {
-	return b.Expires.IsZero() || !a.Expires.IsZero() && !b.Expires.Before(a.Expires)
-}
-
-// blocked warns of rules that a block leaves nothing of.
-func (l *linter) blocked() {
-	for _, r := range slices.Concat(l.rs.Services, l.rs.Routes) {
-		l.blockedBy(r, l.rs.Blocks)
-	}
-	for _, r := range l.rs.Outbounds {
-		l.blockedBy(r, l.rs.OutboundBlocks)
-	}
-}
-
-func (l *linter) blockedBy(r *Rule, blocks []*Rule) {
-	for _, b := range blocks {
-		if l.holds(r) && l.holds(b) && outlasts(b, r) && !r.From.None() && within(r, b) {
-			l.warn(r.Pos, r.ID()+" opens nothing: "+b.ID()+" at "+b.Pos.String()+" refuses all of it", "")
-			return
-		}
-	}
-}
-
 // porous warns of blocks that leave out what a name stands for.
 func (l *linter) porous() {
 	if l.rs.Host == nil {
@@ -213,53 +202,6 @@ func (l *linter) porous() {
 			}
 		}
 	}
-}
-
-// shadowed warns of rules that change nothing because of another one.
-func (l *linter) shadowed() {
-	for _, list := range [][]*Rule{l.rs.Services, l.rs.Blocks, l.rs.OutboundBlocks, l.rs.Outbounds, l.rs.Routes} {
-		l.shadowedIn(list)
-	}
-}
-
-func (l *linter) shadowedIn(list []*Rule) {
-	byPort := indexRules(list)
-	for _, a := range list {
-		if a.From.None() || a.To.None() || !l.holds(a) {
-			continue
-		}
-		for _, b := range byPort.near(a) {
-			if l.shadows(b, a) {
-				l.reportShadow(a, b)
-				break
-			}
-		}
-	}
-}
-
-// shadows reports whether b leaves nothing to do for a. Of two that are the
-// same, the first shadows the second.
-func (l *linter) shadows(b, a *Rule) bool {
-	if a == b || a.Name == b.Name || !l.holds(b) || !outlasts(b, a) || a.Log && !b.Log {
-		return false
-	}
-	if b.Limit.Count > 0 && a.Limit != b.Limit {
-		return false
-	}
-	if !within(a, b) {
-		return false
-	}
-	same := within(b, a) && outlasts(a, b) && a.Limit == b.Limit && a.Log == b.Log
-	return !same || comparePos(b.Pos, a.Pos) < 0
-}
-
-func (l *linter) reportShadow(a, b *Rule) {
-	verb := map[bool]string{true: "refuses", false: "opens"}[a.Kind == Block]
-	hint := ""
-	if a.Limit.Count > 0 && b.Limit.Count == 0 {
-		hint = "its limit has no effect: a packet is let in if any service accepts it"
-	}
-	l.warn(a.Pos, a.ID()+" "+verb+" nothing that "+b.ID()+" at "+b.Pos.String()+" does not", hint)
 }
 
 // keep warns of a promise that is empty.
@@ -327,8 +269,8 @@ func (l *linter) unused() {
 
 // vacuous warns of tests that speak of no packet.
 func (l *linter) vacuous() {
-	for _, t := range l.rs.Tests {
-		if len(l.rs.Sample(t)) == 0 {
+	for i := range l.rs.Tests {
+		if t := &l.rs.Tests[i]; l.meaning.isVacuous(t) {
 			l.warn(t.Pos, "[test."+t.Name+"] speaks of no packet: "+strings.TrimSpace(t.Text), "")
 		}
 	}

@@ -323,7 +323,7 @@ func (p *pair) discrepancies(d packet.Difference, over packet.Node) ([]Discrepan
 				if err != nil {
 					return nil, err
 				}
-				if *x.list, err = p.describe(*x.list, n, Discrepancy{A: va.String(), B: vb.String(), Depends: x.depends}); err != nil {
+				if *x.list, err = p.describe(*x.list, n, over, Discrepancy{A: va.String(), B: vb.String(), Depends: x.depends}); err != nil {
 					return nil, err
 				}
 			}
@@ -359,12 +359,13 @@ const mostGroups = 12
 // described are the fields by which packets are counted.
 var described = []packet.Field{packet.FieldProto, packet.FieldType, packet.FieldCode, packet.FieldDstPort, packet.FieldSrcPort, packet.FieldDst, packet.FieldSrc}
 
-// describe appends what a set of packets is, if it holds any.
-func (p *pair) describe(list []Discrepancy, set packet.Node, d Discrepancy) ([]Discrepancy, error) {
+// describe appends what a set of packets is, if it holds any; all of them are in
+// another one.
+func (p *pair) describe(list []Discrepancy, set, over packet.Node, d Discrepancy) ([]Discrepancy, error) {
 	if set == packet.False {
 		return list, nil
 	}
-	groups, more, err := p.space.Groups(set, mostGroups)
+	groups, more, err := p.space.GroupsWithin(set, over, mostGroups)
 	if err != nil {
 		return nil, err
 	}
