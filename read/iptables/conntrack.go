@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/fwctl/fwctl/packet"
@@ -66,7 +67,18 @@ func conntrackOption(r *reader, o *option) packet.Cond {
 	case "ctdir":
 		return direction(text)
 	}
-	return packet.Unknown{Key: r.key("-m conntrack " + (&option{name: o.name, args: o.args}).String())}
+	return r.flowUnknown(o)
+}
+
+// flowUnknown is for what is not known of a packet's flow.
+func (r *reader) flowUnknown(o *option) packet.Cond {
+	plain := option{name: o.name, args: o.args}
+	if text, _ := o.arg(); strings.HasSuffix(o.name, "port") {
+		if p, ok := r.ports(text); ok {
+			plain.args = []string{fmt.Sprintf("%d:%d", p.Lo.Lo, p.Hi.Lo)}
+		}
+	}
+	return packet.Unknown{Key: r.key("-m conntrack " + plain.String())}
 }
 
 // Bits of ct status (IPS_*, linux/netfilter/nf_conntrack_common.h).
@@ -135,7 +147,7 @@ func (r *reader) flowProtocol(text string) packet.Cond {
 	about := packet.All{states(packet.Related), number(packet.FieldProto, uint64(packet.ICMP), uint64(packet.ICMPv6))}
 	return packet.Any{
 		packet.All{packet.Not{Cond: about}, packet.In{Field: packet.FieldProto, Set: ps}},
-		packet.All{about, packet.Unknown{Key: r.key("-m conntrack --ctproto " + text + " of an ICMP error's flow")}},
+		packet.All{about, packet.Unknown{Key: r.key(fmt.Sprintf("-m conntrack --ctproto %d of an ICMP error's flow", ps[0].Lo.Lo))}},
 	}
 }
 
@@ -147,7 +159,7 @@ func (r *reader) originalPort(o *option, text string) packet.Cond {
 	}
 	return packet.Any{
 		packet.All{header(withPorts...), between(packet.FieldOrigPort, p)},
-		packet.All{packet.Not{Cond: header(withPorts...)}, packet.Unknown{Key: r.key("-m conntrack " + (&option{name: o.name, args: o.args}).String())}},
+		packet.All{packet.Not{Cond: header(withPorts...)}, r.flowUnknown(o)},
 	}
 }
 

@@ -119,6 +119,14 @@ func builtIn(chain string) bool {
 
 // rule translates a rule: into no step, if it decides and changes nothing.
 func (r *reader) rule(c *Chain, i int) []packet.Step {
+	if x := r.work(c, i); x != nil {
+		return x.steps
+	}
+	return nil
+}
+
+// work is rule with all that was found; nil if the rule is of the other family.
+func (r *reader) work(c *Chain, i int) *rule {
 	st := parse(Words(c.Rules[i].Text))
 	if st.own.option("4") != nil && r.is6 || st.own.option("6") != nil && !r.is6 {
 		return nil // iptables-restore leaves it out
@@ -127,16 +135,16 @@ func (r *reader) rule(c *Chain, i int) []packet.Step {
 	if r.is6 {
 		source = "ip6tables"
 	}
-	x := rule{reader: r, statement: st, place: packet.Place{
+	x := &rule{reader: r, statement: st, place: packet.Place{
 		Source: source, Table: r.table.Name, Chain: c.Name, Number: i + 1, Line: c.Rules[i].Line,
 		Text: "-A " + c.Name + " " + c.Rules[i].Text, Name: st.comment(),
 	}}
 	x.cond = append(x.cond, r.header(&st.own)...)
 	for _, m := range st.matches {
-		x.cond = append(x.cond, r.match(m, &x))
+		x.cond = append(x.cond, r.match(m, x))
 	}
 	x.act()
-	return x.steps
+	return x
 }
 
 // comment is the text of the match of that name.

@@ -41,6 +41,7 @@ var (
 		"time-exceeded":  kind(3), "ttl-exceeded": kind(3), "ttl-zero-during-transit": coded(3, 0), "ttl-zero-during-reassembly": coded(3, 1),
 		"parameter-problem": kind(4), "bad-header": coded(4, 0), "unknown-header-type": coded(4, 1), "unknown-option": coded(4, 2),
 		"echo-request": kind(128), "ping": kind(128), "echo-reply": kind(129), "pong": kind(129),
+		"mld-listener-query": kind(130), "mld-listener-report": kind(131), "mld-listener-done": kind(132), "mld-listener-reduction": kind(132),
 		"router-solicitation": kind(133), "router-advertisement": kind(134),
 		"neighbour-solicitation": kind(135), "neighbor-solicitation": kind(135),
 		"neighbour-advertisement": kind(136), "neighbor-advertisement": kind(136), "redirect": kind(137),

@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/fwctl/fwctl/packet"
@@ -80,7 +81,11 @@ func unspecified(f packet.Field, is6 bool) packet.Cond {
 
 // route is a kind that some routes give to addresses which count as others.
 func (r *reader) route(kinds packet.Field, word string) packet.Cond {
-	u := r.unknown(kinds.String()+" "+word, false)
+	side := "--src-type "
+	if kinds == packet.FieldDstType {
+		side = "--dst-type "
+	}
+	u := r.unknown("-m addrtype "+side+word, false)
 	if r.is6 {
 		return u // such an address may also be local
 	}
@@ -228,7 +233,7 @@ func tosOption(r *reader, o *option) packet.Cond {
 	}
 	c := packet.All{packet.Bits{Field: packet.FieldDSCP, Mask: packet.Number(mask >> 2), Value: packet.Number(value >> 2)}}
 	if mask&3 != 0 {
-		c = append(c, packet.Unknown{Key: r.key("-m tos " + (&option{name: "tos", args: o.args}).String() + ", the bits of ECN")})
+		c = append(c, packet.Unknown{Key: r.key(fmt.Sprintf("-m tos --tos 0x%02x/0x%02x, the bits of ECN", value, mask))})
 	}
 	return c
 }

@@ -61,9 +61,10 @@ var modules = map[string]module{
 	"recent": {options: []string{
 		"set", "rcheck", "update", "remove", "seconds", "reap", "hitcount", "rttl", "name", "rsource", "rdest", "mask",
 	}, whole: recent},
+	"connlimit": {options: []string{"connlimit-upto", "connlimit-above", "connlimit-mask", "connlimit-saddr", "connlimit-daddr"}, whole: connlimit},
 
 	// What these look at is no part of a packet as fwctl knows it.
-	"ah": {}, "bpf": {}, "cgroup": {}, "cluster": {}, "connbytes": {}, "connlabel": {}, "connlimit": {}, "cpu": {}, "devgroup": {}, "dst": {},
+	"ah": {}, "bpf": {}, "cgroup": {}, "cluster": {}, "connbytes": {}, "connlabel": {}, "cpu": {}, "devgroup": {}, "dst": {},
 	"ecn": {}, "esp": {}, "eui64": {}, "frag": {}, "hbh": {}, "helper": {}, "ipcomp": {}, "ipv6header": {}, "ipvs": {}, "l2tp": {}, "mh": {},
 	"nfacct": {}, "osf": {}, "physdev": {}, "policy": {}, "quota": {}, "rateest": {}, "realm": {}, "rpfilter": {}, "rt": {}, "socket": {},
 	"srh": {}, "statistic": {}, "string": {}, "tcpmss": {}, "u32": {},

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func (r *reader) limit(p *part, _ *rule) packet.Cond {
 // hashlimit is the match of that name. In the form in which fwctl writes a limit
 // for each source it is that limit.
 func (r *reader) hashlimit(p *part, x *rule) packet.Cond {
-	text := (&part{name: p.name, options: withoutSign(p.options)}).String()
+	text := (&part{name: p.name, options: withoutSign(p.options)}).with(option{name: "hashlimit-burst", args: []string{"5"}}).String()
 	c := packet.Cond(nil)
 	above := p.option("hashlimit-above")
 	upto := p.option("hashlimit-upto")
@@ -191,11 +192,46 @@ func date(text string) (time.Time, bool) {
 // matches.
 func recent(r *reader, p *part, _ *rule) packet.Cond {
 	set := p.option("set")
-	if set == nil || p.option("rcheck") != nil || p.option("update") != nil || p.option("remove") != nil {
-		return r.unknown(p.String(), false)
-	}
-	if set.not {
+	switch {
+	case set == nil || p.option("rcheck") != nil || p.option("update") != nil || p.option("remove") != nil:
+		all := p.with(option{name: "name", args: []string{"DEFAULT"}}, option{name: "mask", args: []string{r.wholeMask()}})
+		if p.option("rdest") == nil {
+			all = all.with(option{name: "rsource"})
+		}
+		return r.unknown(all.String(), false)
+	case set.not:
 		return packet.Never
 	}
 	return packet.All{}
+}
+
+// connlimit counts a source's connections.
+func connlimit(r *reader, p *part, _ *rule) packet.Cond {
+	bits := "32"
+	if r.is6 {
+		bits = "128"
+	}
+	all := p.with(option{name: "connlimit-mask", args: []string{bits}})
+	if p.option("connlimit-daddr") == nil {
+		all = all.with(option{name: "connlimit-saddr"})
+	}
+	return r.unknown(all.String(), false)
+}
+
+// with returns the part with options that are meant where they are missing.
+func (p *part) with(meant ...option) *part {
+	q := &part{name: p.name, target: p.target, options: slices.Clone(p.options)}
+	for _, o := range meant {
+		if p.option(o.name) == nil {
+			q.options = append(q.options, o)
+		}
+	}
+	return q
+}
+
+func (r *reader) wholeMask() string {
+	if r.is6 {
+		return "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+	}
+	return "255.255.255.255"
 }

@@ -29,17 +29,19 @@ type option struct {
 	known bool // it is one of the part's own
 }
 
-// String writes a part as iptables-save does, more or less.
+// String writes a part as iptables-save does, more or less, and the same part
+// always alike: it names unknowns.
 func (p *part) String() string {
 	words := make([]string, 0, 1+len(p.options))
-	switch {
-	case p.target:
-		words = append(words, "-j "+p.name)
-	case p.name != "":
-		words = append(words, "-m "+p.name)
-	}
 	for i := range p.options {
 		words = append(words, p.options[i].String())
+	}
+	slices.Sort(words)
+	switch {
+	case p.target:
+		words = slices.Insert(words, 0, "-j "+p.name)
+	case p.name != "":
+		words = slices.Insert(words, 0, "-m "+p.name)
 	}
 	return strings.Join(words, " ")
 }
@@ -53,20 +55,40 @@ func (o *option) String() string {
 	if o.not {
 		s = "! " + s
 	}
-	if len(o.args) > 0 {
-		s += " " + strings.Join(o.args, " ")
+	for _, a := range o.args {
+		s += " " + rangeText(a)
 	}
 	return s
 }
 
-// option returns the option of that name, nil if the part has none.
-func (p *part) option(name string) *option {
-	for i := range p.options {
-		if p.options[i].name == name {
-			return &p.options[i]
-		}
+// rangeText writes a range from zero, and one of a single number, as iptables-save
+// does.
+func rangeText(word string) string {
+	lo, hi, isRange := strings.Cut(word, ":")
+	switch {
+	case !isRange || hi == "" || strings.Contains(hi, ":"):
+		return word
+	case lo == "":
+		return "0" + word
+	case lo == hi:
+		return lo
 	}
-	return nil
+	return word
+}
+
+// option returns the option of that name, nil if the part has none or several.
+func (p *part) option(name string) *option {
+	var found *option
+	for i := range p.options {
+		if p.options[i].name != name {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = &p.options[i]
+	}
+	return found
 }
 
 // arg is the option's only word.

@@ -73,8 +73,11 @@ func ParseProtocols(text string) Protocols {
 // number is the protocol's number in decimal, or the word itself if nobody knows
 // it. What iptables has built in comes before the host's names.
 func (m Protocols) number(word string) string {
-	if word == "icmpv6" || word == "ipv6-icmp" {
+	switch word {
+	case "icmpv6", "ipv6-icmp":
 		return strconv.Itoa(int(packet.ICMPv6))
+	case "mh", "ipv6-mh":
+		return "135"
 	}
 	if p, ok := m[word]; ok {
 		return strconv.Itoa(int(p))
