@@ -40,8 +40,11 @@ func (s Save) Source(opt iptables.Options) packet.Source {
 			}
 			s.mark(c)
 		}
-		for _, c := range f.Chains {
+		chains := f.Chains
+		f.Chains = map[string]*packet.Chain{}
+		for _, c := range chains {
 			s.mark(c)
+			f.Chains[c.Name] = c
 		}
 		return f
 	}
@@ -114,4 +117,14 @@ func steady(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// LinkNames returns the names of the host's interfaces, in order.
+func (h *HostRules) LinkNames() []string {
+	var names []string
+	for _, l := range h.Links {
+		names = append(names, l.Name)
+	}
+	slices.Sort(names)
+	return names
 }

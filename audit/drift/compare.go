@@ -17,6 +17,7 @@ type comparison struct {
 	space  *packet.Space
 	is6    bool
 	at     time.Time
+	links  []string // names of the host's interfaces
 	policy side
 	host   side        // what becomes of the first packet of a flow
 	flow   side        // of the others, whose addresses are as after translation
@@ -25,8 +26,9 @@ type comparison struct {
 	exempt packet.Node // those of them that the policy leaves alone because the host translates them
 
 	// What is being compared:
-	now  side        // host or flow
-	over packet.Node // the packets
+	now    side        // host or flow
+	over   packet.Node // the packets
+	wanted packet.Node // those of them that make a good witness
 }
 
 // side is one side's filter and its diagram.
@@ -37,7 +39,7 @@ type side struct {
 
 func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
 	sources := q.Host.Sources(is6)
-	c := &comparison{way: wayTo(hook), is6: is6, at: q.Now}
+	c := &comparison{way: wayTo(hook), is6: is6, at: q.Now, links: q.Host.LinkNames()}
 	c.policy.Filter, c.host.Filter = c.way.policy(q.Policy, is6), c.filter(sources...)
 	c.flow.Filter = c.host.Filter
 	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}
@@ -119,6 +121,9 @@ func (c *comparison) region(r *Report, reg region) error {
 		return err
 	}
 	c.now = c.host
+	if c.wanted, err = c.space.Set(reg.prefer); err != nil {
+		return err
+	}
 	if reg.untranslated {
 		c.now = c.flow
 	} else if err := c.published(r); err != nil {
@@ -264,16 +269,25 @@ type finding struct {
 // family; the packets that remain go into the last.
 const mostFindings = 12
 
+// blamed is a set of packets, and one of them, that the same rule of the host
+// decides, or rules with the same comment.
+type blamed struct {
+	set     packet.Node
+	witness witnessed
+	rules   []Side // all rules of the host, if there are several
+}
+
 // findings cuts a set into those packets that one rule of the host decides, and
 // makes a finding of each.
 func (c *comparison) findings(r *Report, set packet.Node, f finding, d differing) error {
-	for n := 1; set != packet.False; n++ {
+	var parts []blamed
+	for set != packet.False {
 		w, err := c.witness(set, d)
 		if err != nil {
 			return err
 		}
 		mine := set
-		if n < mostFindings {
+		if len(parts) < mostFindings {
 			if mine, err = c.decidedBy(c.now, w.host, set); err != nil {
 				return err
 			}
@@ -283,16 +297,72 @@ func (c *comparison) findings(r *Report, set packet.Node, f finding, d differing
 		if mine, err = c.space.Ever(mine); err != nil {
 			return err
 		}
-		out, err := c.describe(mine, w, f)
-		if err != nil {
+		if parts, err = c.blame(parts, mine, w); err != nil {
 			return err
 		}
-		r.merge(out)
 		if set, err = c.space.Minus(set, mine); err != nil {
 			return err
 		}
 	}
+	parts, err := c.byBlock(parts)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		out, err := c.describe(p.set, p.witness, f)
+		if err != nil {
+			return err
+		}
+		out.Rules = p.rules
+		r.merge(out)
+	}
 	return nil
+}
+
+// byBlock joins what one block of the policy would refuse: where it is missing,
+// the rules that let the packets in are not to blame one by one.
+func (c *comparison) byBlock(parts []blamed) ([]blamed, error) {
+	var out []blamed
+	at := map[string]int{}
+	for _, p := range parts {
+		p.rules = []Side{hostSide(p.witness)}
+		name := p.witness.policy.By.Name
+		if !strings.HasPrefix(name, "block.") {
+			out = append(out, p)
+			continue
+		}
+		mine, err := c.decidedBy(c.policy, p.witness.policy, p.set)
+		if err != nil {
+			return nil, err
+		}
+		i, known := at[name]
+		switch {
+		case mine != p.set:
+			out = append(out, p)
+		case !known:
+			at[name] = len(out)
+			out = append(out, p)
+		default:
+			if out[i].set, err = c.space.Or(out[i].set, p.set); err != nil {
+				return nil, err
+			}
+			out[i].rules = append(out[i].rules, p.rules...)
+		}
+	}
+	return out, nil
+}
+
+// blame adds packets to those for which the same rule is to blame.
+func (c *comparison) blame(parts []blamed, set packet.Node, w witnessed) ([]blamed, error) {
+	for i := range parts {
+		if SideOf(parts[i].witness.host).identity() != SideOf(w.host).identity() {
+			continue
+		}
+		var err error
+		parts[i].set, err = c.space.Or(parts[i].set, set)
+		return parts, err
+	}
+	return append(parts, blamed{set: set, witness: w}), nil
 }
 
 // witnessed is a packet and what decides on it on both sides.
@@ -308,12 +378,16 @@ var ErrDisagree = errors.New("internal error: two ways of deciding a packet do n
 
 // witness picks a packet and has both filters decide it, apart from the diagrams.
 func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
+	if good, err := c.space.And(set, c.wanted); err == nil && good != packet.False {
+		set = good
+	}
 	found, err := c.space.Witness(set)
 	if err != nil {
 		return witnessed{}, err
 	}
 	w := witnessed{Witness: found}
 	usual(found.Facts, c.at, c.policy.Filter, c.now.Filter)
+	c.realLinks(found, d)
 	p, h := *found.Facts, *found.Facts
 	w.policy = c.policy.Decide(&p)
 	trail := slices.DeleteFunc(c.now.Trail(&h), isKernels)
@@ -348,6 +422,27 @@ func isOver(key string, now time.Time) bool {
 // kernel's own.
 func isKernels(d packet.Decided) bool {
 	return d.Policy && (d.By.Chain == "arrival" || d.By.Chain == "departure" || d.By.Chain == "translation")
+}
+
+// realLinks gives the witness interfaces that the host has, where they fit as
+// well.
+func (c *comparison) realLinks(w *packet.Witness, d differing) {
+	for _, name := range []*string{&w.Facts.In, &w.Facts.Out} {
+		was := *name
+		if was == "" || slices.Contains(c.links, was) {
+			continue
+		}
+		for _, link := range c.links {
+			*name = link
+			p, h := *w.Facts, *w.Facts
+			pair := [2]packet.Outcome{c.policy.Decide(&p).Outcome, c.now.Decide(&h).Outcome}
+			if link != "lo" && slices.Contains(d.pairs, pair) {
+				break
+			}
+			*name = was
+		}
+	}
+	w.Packet.In, w.Packet.Out = w.Facts.In, w.Facts.Out
 }
 
 // blame picks from the base chains that a packet met the decision that matters:

@@ -51,10 +51,37 @@ func (c *comparison) groups(set packet.Node) (texts []string, more bool, err err
 		}
 	}
 	gs, more, err := c.space.Groups(wide, mostGroups)
+	if err != nil {
+		return nil, false, err
+	}
+	all, err := c.destinations()
+	if err != nil {
+		return nil, false, err
+	}
+	outside, err := c.outside()
 	for _, g := range gs {
+		if slices.Equal(g.Dst, all) {
+			g.Dst = nil
+		}
+		if slices.Equal(g.In, outside) {
+			g.In = nil
+		}
 		texts = append(texts, g.String())
 	}
 	return texts, more, err
+}
+
+// destinations are those of all packets that were compared.
+func (c *comparison) destinations() (packet.Ranges, error) {
+	n, err := c.space.Only(c.over, packet.FieldDst)
+	if err != nil {
+		return nil, err
+	}
+	parts, _ := c.space.Split(n, packet.FieldDst, 1)
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	return parts[0].Values, nil
 }
 
 // widen drops a field from what already stands for the set, if the packets that
@@ -78,6 +105,22 @@ func (c *comparison) widen(set, wide packet.Node, f packet.Field) (packet.Node, 
 		}
 	}
 	return wide, nil
+}
+
+// outside are the names of all interfaces but the loopback one.
+func (c *comparison) outside() ([]string, error) {
+	n, err := c.space.Set(packet.Not{Cond: packet.Iface{Pattern: "lo"}})
+	if err != nil {
+		return nil, err
+	}
+	if n, err = c.space.And(n, c.over); err != nil {
+		return nil, err
+	}
+	gs, _, err := c.space.Groups(n, 1)
+	if err != nil || len(gs) == 0 {
+		return nil, err
+	}
+	return gs[0].In, nil
 }
 
 func (c *comparison) example(w witnessed, state string) Example {

@@ -88,6 +88,7 @@ type Finding struct {
 	More     bool      `json:"more,omitempty"`     // there are other packets
 	Count    *big.Int  `json:"count,omitempty"`    // of packets, told apart by protocol, type, ports and addresses
 	Sections []string  `json:"sections,omitempty"` // of the policy that are concerned
+	Rules    []Side    `json:"rules,omitempty"`    // the rules of the host that are to blame
 	Examples []Example `json:"examples,omitempty"` // a packet for each family and state, at least one
 }
 
@@ -124,16 +125,35 @@ func (r *Report) merge(f Finding) {
 			g.More = g.More || f.More
 			g.Count = new(big.Int).Add(g.Count, f.Count)
 			g.Examples = append(g.Examples, f.Examples...)
+			for _, rule := range f.Rules {
+				if !slices.Contains(g.Rules, rule) {
+					g.Rules = append(g.Rules, rule)
+				}
+			}
 			return
 		}
 	}
 	r.Findings = append(r.Findings, f)
 }
 
-// sameAs reports whether the same rule of the host is to blame for the same.
+// sameAs reports whether the same rule of the host is to blame for the same, or
+// one of several that share a comment.
 func (f *Finding) sameAs(g Finding) bool {
-	return f.Kind == g.Kind && f.Would == g.Would && f.Hook == g.Hook && len(f.Examples) > 0 && len(g.Examples) > 0 &&
-		f.Examples[0].Host == g.Examples[0].Host
+	if f.Kind != g.Kind || f.Would != g.Would || f.Hook != g.Hook || len(f.Examples) == 0 || len(g.Examples) == 0 {
+		return false
+	}
+	x, y := f.Examples[0], g.Examples[0]
+	block := x.Policy.Name == y.Policy.Name && strings.HasPrefix(x.Policy.Name, "block.")
+	return (block || x.Host.identity() == y.Host.identity()) && slices.Equal(x.If, y.If)
+}
+
+// identity is what rules have in common that were written for the same reason.
+func (s Side) identity() Side {
+	if s.Name != "" {
+		s.Handle, s.Number, s.Rule = 0, 0, ""
+	}
+	s.Verdict = ""
+	return s
 }
 
 // union keeps what says that there are others at the end.
@@ -157,6 +177,9 @@ func (r *Report) Texts(of func(table, chain string) map[uint64]string) {
 	for i := range r.Findings {
 		for j := range r.Findings[i].Examples {
 			r.Findings[i].Examples[j].Host.Text(of)
+		}
+		for j := range r.Findings[i].Rules {
+			r.Findings[i].Rules[j].Text(of)
 		}
 	}
 }

@@ -89,6 +89,11 @@ func (u *ui) finding(f drift.Finding) {
 		line("if", i)
 	}
 	line("host", x.Host.Verdict+after(" by ", x.Host.String()))
+	for _, rule := range f.Rules {
+		if rule != x.Host {
+			line("or", rule.String())
+		}
+	}
 	line("policy", x.Policy.Verdict+after(" by ", x.Policy.String()))
 	if len(f.Sections) > 1 {
 		line("concerns", strings.Join(f.Sections, ", "))

@@ -189,18 +189,31 @@ func (c *Conn) flowtables(a *All, family uint8) error {
 
 var familyNames = map[uint8]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6"}
 
-// others names the base chains of a family that is not judged.
+// others names the base chains of a family that is not judged, but for those
+// that let everything pass because they hold no rule.
 func (c *Conn) others(a *All, family uint8, name string) error {
 	msgs, err := c.ask(unix.NFT_MSG_GETCHAIN, family, netlink.Dump, nil)
+	if err != nil || len(msgs) == 0 {
+		return err
+	}
+	rules, err := c.ask(unix.NFT_MSG_GETRULE, family, netlink.Dump, nil)
 	if err != nil {
 		return err
+	}
+	used := map[[2]string]bool{}
+	for _, m := range rules {
+		r, err := read.DecodeRule(m)
+		if err != nil {
+			return err
+		}
+		used[[2]string{tableOf(m), r.Chain}] = true
 	}
 	for _, m := range msgs {
 		ch, err := read.DecodeChain(m)
 		if err != nil {
 			return err
 		}
-		if ch.Hook != nil {
+		if ch.Hook != nil && (ch.Policy == 0 || used[[2]string{tableOf(m), ch.Name}]) {
 			a.Others = append(a.Others, Other{name, tableOf(m), ch.Name})
 		}
 	}
