@@ -22,6 +22,9 @@ func (s *Space) Frame(h Hook) Cond {
 	switch h {
 	case Input:
 		f = append(f, kinds(AddrLocal, AddrBroadcast, AddrMulticast))
+	case Output:
+		// What goes to the host itself leaves by the loopback interface.
+		f = append(f, Any{kinds(AddrOther, AddrBroadcast, AddrMulticast), Iface{Out: true, Pattern: "lo"}})
 	case Forward:
 		f = append(f, kinds(AddrOther, AddrMulticast))
 	}
