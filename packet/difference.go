@@ -198,14 +198,16 @@ func (s *Space) nameOfClass(i uint64) string {
 	if !wild {
 		return prefix
 	}
+	stems := []string{prefix}
+	if prefix == "" {
+		stems = []string{"eth", "ens", "lan", "net"}
+	}
 	// A number that makes it a name of this class alone.
-	for n := range 1000 {
-		name := prefix + itoa(n)
-		if prefix == "" {
-			name = "eth" + itoa(n)
-		}
-		if s.classOf(name) == i {
-			return name
+	for _, stem := range stems {
+		for n := range 100 {
+			if name := stem + itoa(n); s.classOf(name) == i {
+				return name
+			}
 		}
 	}
 	return prefix + "x"
@@ -264,6 +266,8 @@ func (s *Space) preferences() []Cond {
 		one(FieldFragment, 0), one(FieldState, uint64(New)), Not{In{FieldSrc, odd}},
 		Any{one(FieldProto, uint64(TCP)), one(FieldProto, uint64(UDP)), one(FieldProto, uint64(ICMP)), one(FieldProto, uint64(ICMPv6))},
 		Any{Not{one(FieldProto, uint64(TCP))}, syn},
+		// Of TCP without SYN only a lone ACK is taken for new.
+		Any{Not{one(FieldProto, uint64(TCP))}, Not{one(FieldState, uint64(New))}, one(FieldFlags, uint64(SYN)), one(FieldFlags, uint64(ACK))},
 		one(FieldProto, uint64(TCP)), one(FieldProto, uint64(UDP)),
 		Not{Iface{Pattern: "lo"}}, Not{Iface{Out: true, Pattern: "lo"}},
 		In{FieldDstPort, Ranges{{Number(1), Number(1023)}}},

@@ -1,0 +1,127 @@
+package laws
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fwctl/fwctl/audit/compare"
+	"github.com/fwctl/fwctl/internal/gen"
+	"github.com/fwctl/fwctl/internal/netlab"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// What compare says of two policies the kernel says, too: the example of every
+// difference fares on it as compare tells, with either policy loaded.
+func TestComparedPacketsFareSo(t *testing.T) {
+	h := gen.Host()
+	// What compare calls an interface that no policy names.
+	for _, name := range []string{"eth2", "ens0", "lan0"} {
+		h.Interfaces = append(h.Interfaces, rules.Interface{Name: name})
+	}
+	lab := netlab.New(t, h)
+	r := rand.New(rand.NewPCG(12, 12))
+	tried, skipped := 0, map[string]int{}
+	for i := range number(t, "FWCTL_POLICIES", 150) {
+		a := gen.Policy(r, gen.Options{})
+		b := lessOne(r, a, h)
+		rsA, _ := gen.Load(a, h)
+		rsB, _ := gen.Load(b, h)
+		c, err := compare.Compare(policySide("a", rsA), policySide("b", rsB), compare.Question{Addrs: h.HostAddrs, Now: h.Time})
+		if err != nil {
+			t.Fatalf("pair %d: %v\n%s", i, err, a)
+		}
+		var ps []packet.Packet
+		var examples []*compare.Example
+		for _, p := range c.Parts {
+			if p.Example == nil {
+				continue
+			}
+			if why := unlikely(p, h); why != "" {
+				skipped[why]++
+				continue
+			}
+			ps, examples = append(ps, p.Example.Packet), append(examples, p.Example)
+		}
+		if len(ps) == 0 {
+			continue
+		}
+		backend := backends[i%2]
+		for k, rs := range []*rules.Ruleset{rsA, rsB} {
+			if err := backend.load(lab, rs); err != nil {
+				t.Fatalf("pair %d: %v", i, err)
+			}
+			got, err := lab.Probe(ps)
+			if err != nil {
+				t.Fatalf("pair %d: %v", i, err)
+			}
+			for j, x := range examples {
+				tried++
+				if want := [2]compare.Decision{x.A, x.B}[k]; got[j].String() != want.Verdict {
+					t.Errorf("pair %d, side %d, %s: compare says %s, the kernel %s\n%s\n--- b:\n%s", i, k, x.Text, want, got[j], a, b)
+				}
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d verdicts replayed; not: %v", tried, skipped)
+	if tried < 100 {
+		t.Errorf("only %d verdicts", tried)
+	}
+}
+
+func policySide(name string, rs *rules.Ruleset) compare.Side {
+	return compare.Side{Name: name, V4: true, V6: true, Filter: rs.Filter}
+}
+
+// lessOne takes a section out of a policy, or writes it anew with another port.
+func lessOne(r *rand.Rand, text string, h *rules.Host) string {
+	parts := strings.Split(text, "\n\n")
+	for range 100 {
+		i := 1 + r.IntN(len(parts)-1)
+		less := slices.Delete(slices.Clone(parts), i, i+1)
+		if r.IntN(3) == 0 {
+			less = append(slices.Clone(parts), fmt.Sprintf("[service.more]\nports = [\"%d/tcp\"]\nfrom = [\"any\"]\nshared = true\n", 1+r.IntN(65000)))
+		}
+		b := strings.Join(less, "\n\n")
+		if _, ps := gen.Load(b, h); ps.Err() == nil {
+			return b
+		}
+	}
+	return text
+}
+
+// unlikely says why the laboratory cannot show what becomes of an example.
+func unlikely(p compare.Part, h *rules.Host) string {
+	x := p.Example.Packet
+	named := func(name string) bool {
+		return name == "" || slices.ContainsFunc(h.Interfaces, func(i rules.Interface) bool { return i.Name == name })
+	}
+	flow := x.Proto == packet.TCP || x.Proto == packet.UDP
+	switch {
+	case slices.ContainsFunc(p.Example.If, func(s string) bool { return strings.HasPrefix(s, "not ") }):
+		return "spent limits, or another time"
+	case x.State == packet.Untracked && x.Hook == packet.Output, x.State == packet.Related, x.State == packet.Established && !flow,
+		(x.State == packet.New || x.State == packet.Invalid) && gen.KernelState(x) != x.State:
+		return "state that no packet of the laboratory has"
+	case !named(x.In) || !named(x.Out):
+		return "interface " + x.In + x.Out
+	case x.In == "lo" || x.Out == "lo":
+		return "loopback"
+	case !x.Proto.HasPorts() && !x.Proto.IsICMP():
+		return "odd protocol"
+	case odd(x.Src) || odd(x.Dst) || x.Hook == packet.Forward && x.Is6() && (x.Src.IsLinkLocalUnicast() || x.Dst.IsLinkLocalUnicast()):
+		return "odd address"
+	}
+	return ""
+}
+
+func odd(a netip.Addr) bool {
+	return a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || a.Is4() && a.As4()[0] == 0
+}
