@@ -6,8 +6,8 @@ import "bytes"
 // grows with the square of the depth and of the parts of a key. So a file is
 // looked through before they see it.
 const (
-	maxDepth = 32 // brackets open at once; a policy needs four
-	maxParts = 16 // of a dotted key; a policy has four
+	maxDepth = 8 // brackets open at once; a policy needs four
+	maxParts = 8 // of a dotted key; a policy has four
 )
 
 // bounds walks over a file and counts, with the strings and comments left out.
@@ -52,9 +52,9 @@ func (b *bounds) step() *fault {
 	}
 	switch {
 	case b.depth > maxDepth:
-		return &fault{off: at, summary: "brackets nested more than 32 deep"}
+		return &fault{off: at, summary: "brackets nested more than 8 deep"}
 	case b.dots >= maxParts:
-		return &fault{off: at, summary: "a key of more than 16 parts"}
+		return &fault{off: at, summary: "a key of more than 8 parts"}
 	}
 	return nil
 }

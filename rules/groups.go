@@ -110,10 +110,8 @@ func (ps pairs) terms() []Term {
 	var out []Term
 	for _, pattern := range slices.Sorted(maps.Keys(ps)) {
 		set := ps[pattern]
-		for wider, other := range ps {
-			if wider != pattern && covers(wider, pattern) {
-				set = without(set, other)
-			}
+		for w := range wider(pattern) {
+			set = without(set, ps[w])
 		}
 		if !isEmpty(set) {
 			out = addTerm(out, pattern, set)
@@ -300,15 +298,22 @@ func (r *resolver) member(m Member) *resolved {
 }
 
 func (r *resolver) noGroup(m Member) {
-	var names []string
-	for _, g := range r.p.Groups {
-		names = append(names, g.Name)
-	}
-	hint := nearestOr(m.Group, append(names, builtinGroups...), "define [group."+m.Group+"]")
-	if looksLikeInterface(m.Group) || r.host.hasInterface(m.Group) {
+	hint := "define [group." + m.Group + "]"
+	switch {
+	case looksLikeInterface(m.Group) || r.host.hasInterface(m.Group):
 		hint = "use in = [" + quote(m.Group) + "]"
+	case r.guesses():
+		hint = nearestOr(m.Group, append(groupNames(r.p.Groups), builtinGroups...), hint)
 	}
 	r.errorAt(m.Pos, "there is no group "+quote(m.Group), hint)
+}
+
+func groupNames(list []*GroupSection) []string {
+	var out []string
+	for _, g := range list {
+		out = append(out, g.Name)
+	}
+	return out
 }
 
 func (h *Host) hasInterface(name string) bool {

@@ -157,17 +157,23 @@ func (l *linter) source(m Member) {
 }
 
 func (l *linter) ports(list []PortSpec) {
-	for i, p := range list {
-		for _, q := range list[:i] {
-			if p.Proto == q.Proto && p.Range == q.Range {
-				l.warn(p.Pos, quote(p.Range.String()+"/"+p.Proto.String())+" stands twice", "")
-			}
+	seen := map[PortSpec]bool{}
+	for _, p := range list {
+		what := PortSpec{Proto: p.Proto, Range: p.Range}
+		if seen[what] {
+			l.warn(p.Pos, quote(p.Range.String()+"/"+p.Proto.String())+" stands twice", "")
 		}
+		seen[what] = true
 	}
 }
 
 // openness notes who is everybody and who is nobody.
 func (l *linter) openness() {
+	for _, s := range l.p.Blocks {
+		if s.From.Given() && len(s.From.Items) == 0 {
+			l.warn(s.From.Pos, s.ID()+" refuses nobody", "")
+		}
+	}
 	for _, s := range slices.Concat(l.p.Services, l.p.Routes) {
 		l.openTo(s, "", s.From)
 		for _, a := range s.Audiences {

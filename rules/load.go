@@ -116,6 +116,8 @@ func (l *loader) bytes(fsys fs.FS, name string, kind SourceKind) ([]byte, error)
 		return nil, err
 	case info.IsDir():
 		return nil, errDirectory
+	case kind != PolicySource && !info.Mode().IsRegular(): // the policy itself may come by a pipe
+		return nil, errIrregular
 	case l.opt.Trust != nil && kind != BuiltinSource:
 		err = l.opt.Trust(name, info)
 	}
@@ -136,6 +138,7 @@ func readAll(f io.Reader, size int64) ([]byte, error) {
 var (
 	errOutside   = errors.New("the path leads out of the file system")
 	errDirectory = errors.New("it is a directory")
+	errIrregular = errors.New("it is not a regular file")
 )
 
 func (l *loader) unreadable(name string, kind SourceKind, at Pos, err error) {

@@ -209,6 +209,22 @@ func TestBuiltinProfiles(t *testing.T) {
 	}
 }
 
+// A device never ends, and a pipe may never begin: addresses come from files.
+func TestFilesAreRegular(t *testing.T) {
+	files := fileSystem(map[string]string{"p.toml": "version = 1\ninclude = [\"a.toml\"]\n[group.g]\nfile = \"zero\"\n", "a.toml": "", "zero": ""})
+	files["a.toml"].Mode |= fs.ModeNamedPipe
+	files["zero"].Mode |= fs.ModeDevice | fs.ModeCharDevice
+	_, problems := rules.Load(files, "p.toml", rules.LoadOptions{})
+	if got := text(problems); strings.Count(got, "it is not a regular file") != 2 {
+		t.Error(got)
+	}
+	files = fileSystem(map[string]string{"p.toml": "version = 1\n"})
+	files["p.toml"].Mode |= fs.ModeNamedPipe
+	if _, problems := rules.Load(files, "p.toml", rules.LoadOptions{}); problems != nil {
+		t.Error("the policy itself may come by a pipe:", text(problems))
+	}
+}
+
 // A long line is shown around its place, control characters do not reach the
 // terminal, and tabs keep the caret where it belongs.
 func TestProblemText(t *testing.T) {

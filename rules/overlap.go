@@ -150,14 +150,19 @@ func (r *resolver) collide(a, b *claim) bool {
 		r.targetsMeet(a.rule.To, b.rule.To)
 }
 
-// patternsMeet reports whether an interface can fit a pattern of both lists.
+// patternsMeet reports whether an interface can fit a pattern of both lists, which
+// are sorted.
 func patternsMeet(a, b []string) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(a, func(p string) bool {
-		return slices.ContainsFunc(b, func(q string) bool { return covers(p, q) || covers(q, p) })
-	})
+	within := func(of []string) func(string) bool {
+		return func(p string) bool {
+			_, same := slices.BinarySearch(of, p)
+			return same || coveredIn(of, p)
+		}
+	}
+	return slices.ContainsFunc(a, within(b)) || slices.ContainsFunc(b, within(a))
 }
 
 // targetsMeet reports whether an address can be in both sets.

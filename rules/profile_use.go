@@ -176,8 +176,20 @@ func (l *loader) useProfile(s *Statement, p *Profile) []part {
 		}
 		parts = append(parts, l.audienceParts(s, a.Name, from, rows)...)
 	}
+	l.checkPartNames(s, parts)
 	l.neverParts(s, p, all)
 	return parts
+}
+
+// checkPartNames refuses two parts of one name, by which alone they are known.
+func (l *loader) checkPartNames(s *Statement, parts []part) {
+	seen := map[string]bool{}
+	for _, x := range parts {
+		if seen[x.name] {
+			l.errorAt(s.Profile.Pos, "the profile "+quote(s.Profile.V)+" makes two rules of the name "+quote(s.ID()+"."+x.name), "another name for the audience or the row")
+		}
+		seen[x.name] = true
+	}
 }
 
 // filledRow is a row and a choice of parameters under which it counts.

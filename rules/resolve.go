@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +49,18 @@ type resolver struct {
 	groups   map[string]*resolved // by name
 	path     []string             // the groups that are being resolved, outermost first
 	weights  map[*netipx.IPSet]weight
+	guessed  int // names for which the nearest one was looked up
 	problems Problems
+}
+
+// maxGuesses is for how many unknown names the nearest one is looked up: that
+// takes a time that grows with the number of all names.
+const maxGuesses = 100
+
+// guesses reports whether to look up another one.
+func (r *resolver) guesses() bool {
+	r.guessed++
+	return r.guessed <= maxGuesses
 }
 
 func (r *resolver) report(s Severity, at Pos, summary, hint string) {
@@ -98,7 +110,11 @@ func (r *resolver) settings(rs *Ruleset) {
 		if r.p.partial || slices.ContainsFunc(r.p.Services, func(s *Statement) bool { return s.Name == k.V }) {
 			continue
 		}
-		r.errorAt(k.Pos, "there is no service "+quote(k.V)+" to keep", nearest(k.V, statementNames(r.p.Services)))
+		hint := ""
+		if r.guesses() {
+			hint = nearest(k.V, statementNames(r.p.Services))
+		}
+		r.errorAt(k.Pos, "there is no service "+quote(k.V)+" to keep", hint)
 	}
 }
 
@@ -123,9 +139,33 @@ func sortedTexts(list []Text) []string {
 // patternsOf returns the patterns in order, without those that another covers.
 func patternsOf(list []Text) []string {
 	all := sortedTexts(list)
-	return slices.DeleteFunc(slices.Clone(all), func(p string) bool {
-		return slices.ContainsFunc(all, func(q string) bool { return p != q && covers(q, p) })
-	})
+	return slices.DeleteFunc(slices.Clone(all), func(p string) bool { return coveredIn(all, p) })
+}
+
+// coveredIn reports whether a wider pattern than p is in the sorted list.
+func coveredIn(sorted []string, p string) bool {
+	for q := range wider(p) {
+		if _, found := slices.BinarySearch(sorted, q); found {
+			return true
+		}
+	}
+	return false
+}
+
+// wider yields every other pattern that covers p: names are short, lists of them
+// can be long.
+func wider(p string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if p == "" || !yield("") {
+			return
+		}
+		stem := strings.TrimSuffix(p, "*")
+		for i := range len(stem) + 1 {
+			if q := stem[:i] + "*"; q != p && !yield(q) {
+				return
+			}
+		}
+	}
 }
 
 // covers reports whether every interface of pattern q fits pattern p. The empty

@@ -22,7 +22,7 @@ func (p Problem) Text() string {
 	if at := p.Pos.String(); at != "" {
 		b.WriteString(at + ": ")
 	}
-	b.WriteString(p.Severity.String() + ": " + p.Summary + "\n")
+	b.WriteString(p.Severity.String() + ": " + printable(p.Summary) + "\n")
 	number := strconv.Itoa(p.Pos.Line)
 	margin := max(len(number), 5)
 	if p.Excerpt != "" && p.Pos.Line > 0 {
@@ -33,7 +33,7 @@ func (p Problem) Text() string {
 		}
 	}
 	if p.Hint != "" {
-		b.WriteString(strings.Repeat(" ", margin) + " = " + p.Hint + "\n")
+		b.WriteString(strings.Repeat(" ", margin) + " = " + printable(p.Hint) + "\n")
 	}
 	return b.String()
 }
