@@ -46,7 +46,8 @@
 //   - A group that is bound to interfaces cannot stand in to of a service or an
 //     inbound block. In to of a route or an outbound section its interfaces are
 //     those by which packets leave.
-//   - "@eth1" stands in to of a service or an inbound block.
+//   - "@eth1" stands in to of a service or an inbound block. While the facts of the
+//     host are not given, it is no address in a service and an error in a block.
 //   - A prefix whose address has bits behind its length is an error, in files of
 //     addresses, too: nobody can tell which of the two was meant.
 //   - Shell patterns of include do not match a leading dot. A file that several
