@@ -23,6 +23,7 @@ type comparison struct {
 	flow   side        // of the others, whose addresses are as after translation
 	frame  packet.Node // the packets that there can be, and that the policy judges
 	clock  packet.Node // what holds of the time
+	usual  packet.Node // what mostly holds of the unknowns
 	exempt packet.Node // those of them that the policy leaves alone because the host translates them
 
 	// What is being compared:
@@ -49,7 +50,7 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 		filters = append(filters, c.flow.Filter, translation)
 	}
 	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, filters...)
-	if err := c.build(packet.Clock(q.Now, filters...)); err != nil {
+	if err := c.build(filters...); err != nil {
 		return nil, err
 	}
 	if translation == nil {
@@ -58,7 +59,8 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 	return c, c.exempted(q, translation)
 }
 
-func (c *comparison) build(clock packet.Cond) (err error) {
+func (c *comparison) build(filters ...*packet.Filter) (err error) {
+	clock := packet.Clock(c.at, filters...)
 	if err := c.space.Assume(clock); err != nil {
 		return err
 	}
@@ -73,6 +75,9 @@ func (c *comparison) build(clock packet.Cond) (err error) {
 		if s.node, err = c.space.Build(s.Filter); err != nil {
 			return err
 		}
+	}
+	if c.usual, err = c.space.Set(usualUnknowns(c.at, filters...)); err != nil {
+		return err
 	}
 	c.frame, err = c.space.Set(packet.All{c.space.Frame(c.from), c.judged()})
 	return err
@@ -134,10 +139,13 @@ func (c *comparison) region(r *Report, reg region) error {
 		return err
 	}
 	if !equal {
+		equal = true
 		for _, d := range differences {
-			if err := c.difference(r, reg.name, d); err != nil {
+			found, err := c.difference(r, reg.name, d)
+			if err != nil {
 				return err
 			}
+			equal = equal && !found
 		}
 	}
 	r.Compared = append(r.Compared, Compared{Hook: c.hook.String(), Family: family(c.is6), State: reg.name,
@@ -197,40 +205,74 @@ var differences = []differing{
 	{Unknown, [][2]packet.Outcome{{packet.OutcomeDrop, packet.OutcomeUnknown}, {packet.OutcomeAccept, packet.OutcomeUnknown}, {packet.OutcomeReject, packet.OutcomeUnknown}}},
 }
 
-// difference adds the findings of one kind. They come in three parts: what
+// answered holds for packets to which a kernel that rejects them may answer:
+// none to a broadcast or multicast, no reset, no error of ICMP (RFC 1122, section
+// 3.2.2; RFC 9293, section 3.5.2). Of others a rejection is a drop.
+var answered packet.Cond = packet.Not{Cond: packet.Any{
+	packet.In{Field: packet.FieldDstType, Set: packet.Ranges{{Lo: packet.Number(uint64(packet.AddrBroadcast)), Hi: packet.Number(uint64(packet.AddrMulticast))}}},
+	packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(packet.RST)), Value: packet.Number(uint64(packet.RST))},
+	packet.All{
+		packet.In{Field: packet.FieldProto, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.ICMP)))}},
+		packet.In{Field: packet.FieldType, Set: packet.NewRanges(packet.Range{Lo: packet.Number(3), Hi: packet.Number(5)}, packet.Range{Lo: packet.Number(11), Hi: packet.Number(12)})},
+	},
+	packet.All{
+		packet.In{Field: packet.FieldProto, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.ICMPv6)))}},
+		packet.In{Field: packet.FieldType, Set: packet.Ranges{{Lo: packet.Number(0), Hi: packet.Number(127)}}},
+	},
+}}
+
+// difference adds the findings of one kind, and reports whether there are any. They come in three parts: what
 // differs whatever the unknowns are; what differs under some condition that no
 // packet decides, like a rate; what differs only if something that was not
 // understood holds, or does not.
-func (c *comparison) difference(r *Report, state string, d differing) error {
+func (c *comparison) difference(r *Report, state string, d differing) (found bool, err error) {
 	set, err := c.where(c.over, d.pairs)
-	if err != nil || set == packet.False {
-		return err
-	}
-	always, err := c.space.Always(set)
 	if err != nil {
-		return err
+		return false, err
+	}
+	if d.kind == Answer {
+		may, err := c.space.Set(answered)
+		if err != nil {
+			return false, err
+		}
+		if set, err = c.space.And(set, may); err != nil {
+			return false, err
+		}
+	}
+	if set == packet.False {
+		return false, nil
+	}
+	always, sometimes, perhaps, err := c.parts(set)
+	if err != nil {
+		return true, err
 	}
 	if err := c.findings(r, always, finding{kind: d.kind, state: state}, d); err != nil {
-		return err
-	}
-	if set, err = c.space.Minus(set, always); err != nil {
-		return err
-	}
-	sometimes, err := c.space.Whatever(set)
-	if err != nil {
-		return err
+		return true, err
 	}
 	if err := c.findings(r, sometimes, finding{kind: d.kind, state: state}, d); err != nil {
-		return err
+		return true, err
+	}
+	return true, c.findings(r, perhaps, finding{kind: Unknown, would: d.kind, state: state}, d)
+}
+
+// parts cuts a set by what its packets depend on: nothing, known unknowns, what
+// was not understood.
+func (c *comparison) parts(set packet.Node) (always, sometimes, perhaps packet.Node, err error) {
+	if always, err = c.space.Always(set); err != nil {
+		return 0, 0, 0, err
+	}
+	if set, err = c.space.Minus(set, always); err != nil {
+		return 0, 0, 0, err
+	}
+	if sometimes, err = c.space.Whatever(set); err != nil {
+		return 0, 0, 0, err
 	}
 	ever, err := c.space.Ever(sometimes)
 	if err != nil {
-		return err
+		return 0, 0, 0, err
 	}
-	if set, err = c.space.Minus(set, ever); err != nil {
-		return err
-	}
-	return c.findings(r, set, finding{kind: Unknown, would: d.kind, state: state}, d)
+	perhaps, err = c.space.Minus(set, ever)
+	return always, sometimes, perhaps, err
 }
 
 // where returns the packets with one of the pairs of outcomes.
@@ -378,8 +420,14 @@ var ErrDisagree = errors.New("internal error: two ways of deciding a packet do n
 
 // witness picks a packet and has both filters decide it, apart from the diagrams.
 func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
-	if good, err := c.space.And(set, c.wanted); err == nil && good != packet.False {
-		set = good
+	for _, wanted := range []packet.Node{c.wanted, c.usual} {
+		good, err := c.space.And(set, wanted)
+		if err != nil {
+			return witnessed{}, err
+		}
+		if good != packet.False {
+			set = good
+		}
 	}
 	found, err := c.space.Witness(set)
 	if err != nil {
@@ -409,6 +457,19 @@ func usual(f *packet.Facts, now time.Time, filters ...*packet.Filter) {
 			}
 		}
 	}
+}
+
+// usualUnknowns is the condition that the unknowns are as usual sets them.
+func usualUnknowns(now time.Time, filters ...*packet.Filter) packet.Cond {
+	f := &packet.Facts{Unknowns: map[string]bool{}}
+	usual(f, now, filters...)
+	all := packet.All{}
+	for key, holds := range f.Unknowns {
+		if holds {
+			all = append(all, packet.Unknown{Key: key})
+		}
+	}
+	return all
 }
 
 // isOver reports whether an unknown stands for an instant that is over.
