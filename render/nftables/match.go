@@ -119,19 +119,14 @@ func (b *builder) addresses(as rules.Addresses, src bool, owner string) []altern
 }
 
 // groupSet is the template of the sets that hold a term of a group. The term
-// that is bound to no interface has the group's name, others are numbered.
+// that is bound to no interface has the group's name, others are numbered. The
+// comment does not name the interfaces: a set that is kept keeps its comment.
 func groupSet(group string, i int, t rules.Term) Set {
-	name, comment := group, "group."+group
+	name := group
 	if len(t.In) > 0 {
 		name += "." + strconv.Itoa(i)
-		for _, pat := range t.In {
-			comment += " " + pat
-		}
 	}
-	if len(comment) > maxComment {
-		comment = "group." + group
-	}
-	return Set{Name: name, Comment: comment}
+	return Set{Name: name, Comment: "group." + group}
 }
 
 // members matches addresses through a set for each family.
