@@ -21,8 +21,10 @@ const (
 	FieldType                    // ICMP type
 	FieldCode                    // ICMP code
 	FieldDstPort                 // destination port of protocols with ports
+	FieldNATPort                 // the one that the packet gets by a translation that leaves open which, or that was made for an older packet
 	FieldSrcPort
-	FieldDst // destination address
+	FieldDst    // destination address
+	FieldNATDst // as FieldNATPort
 	FieldSrc
 	FieldMark      // packet mark
 	FieldCTMark    // connection mark
@@ -81,6 +83,8 @@ var fieldTable = [fieldCount]fieldInfo{
 	FieldDSCP:       {"dscp", 6},
 	FieldTTL:        {"ttl", 8},
 	FieldLength:     {"length", 16},
+	FieldNATPort:    {"translated dport", 16},
+	FieldNATDst:     {"translated daddr", 128},
 	FieldOrigDst:    {"original daddr", 128},
 	FieldOrigPort:   {"original dport", 16},
 }

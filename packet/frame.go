@@ -60,12 +60,20 @@ func (s *Space) named(f Field) Cond {
 	return In{f, Ranges{{Number(0), Number(uint64(len(s.classes) - 1))}}}
 }
 
+// protosWith returns the protocols that have ports, or ICMP types.
+func protosWith(f Field) []Proto {
+	if f == FieldType {
+		return []Proto{ICMP, ICMPv6}
+	}
+	return []Proto{TCP, UDP, DCCP, SCTP, UDPLite}
+}
+
 // fieldsOfProtocol holds the fields that a packet's protocol lacks at zero, so
 // that they make no two packets of one.
 func fieldsOfProtocol() Cond {
 	zero := func(f Field) Cond { return In{f, Ranges{Single(Value{})}} }
 	var ports []Range
-	for _, p := range []Proto{TCP, UDP, DCCP, SCTP, UDPLite} {
+	for _, p := range protosWith(FieldDstPort) {
 		ports = append(ports, Single(Number(uint64(p))))
 	}
 	proto := func(rs ...Range) Cond { return In{FieldProto, NewRanges(rs...)} }

@@ -46,8 +46,9 @@ func At(h Hook, sources ...Source) *Filter {
 // The packet's fields are those with which it arrives, with two exceptions: the
 // state is the one that tracking will find, and the outgoing interface is the one
 // by which it will leave if it is not for the host. It has no mark yet. A new
-// connection has no mark and no status; the addresses of an established one are
-// unknown once its translation, if it has one, is done.
+// connection has no mark and no status. What the translation of an older
+// connection makes of a packet, or one that may choose, are FieldNATDst and
+// FieldNATPort.
 //
 // After [Filter.Decide] the facts hold the packet as it is at the end of its way:
 // [Facts.Local] says which way it went.
@@ -259,30 +260,31 @@ func untranslated(h Hook) Cond {
 }
 
 // translated is the kernel's own part where chains translate destinations: what
-// it did with the first packet of a connection it does with all others.
+// it did with the first packet of a connection it does with all others, and takes
+// back in the answers.
 func translated(h Hook, base []*Chain) *Chain {
 	if !changesDst(h) || !slices.ContainsFunc(base, func(c *Chain) bool { return c.NAT }) {
 		return nil
 	}
-	const key = "destination after the translation of an older connection"
 	return &Chain{
 		Name: "translation", Policy: OutcomeAccept, Priority: priorityDstNAT,
 		Rules: []Step{{
 			Cond: All{
 				In{FieldState, Ranges{{Number(uint64(Established)), Number(uint64(Related))}}},
-				Unknown{Key: "an older connection is translated"},
+				Not{Bits{FieldCTStatus, Number(SrcNAT | DstNAT), Value{}}},
 			},
-			Writes:  append(UnknownDst(key), Write{Field: FieldDstPort, Mask: Ones(16), Unknown: "port, " + key}),
+			Writes: append(OpenDst(Ones(128), "the translation of its connection"),
+				Write{Field: FieldDstPort, Mask: Ones(16), Copy: true, From: FieldNATPort}),
 			Outcome: OutcomeContinue,
 		}},
 	}
 }
 
-// UnknownDst are the writes that leave nothing known of the destination address
-// nor of its kind.
-func UnknownDst(key string) []Write {
+// OpenDst are the writes that leave open which destination the packet gets, but
+// for the bits outside a mask.
+func OpenDst(mask Value, by string) []Write {
 	return []Write{
-		{Field: FieldDst, Mask: Ones(128), Unknown: key},
-		{Field: FieldDstType, Mask: Ones(2), Unknown: "kind, " + key},
+		{Field: FieldDst, Mask: mask, Copy: true, From: FieldNATDst},
+		{Field: FieldDstType, Mask: Ones(2), Unknown: "kind of the destination after " + by},
 	}
 }

@@ -67,22 +67,23 @@ func TestPublishedPortIsOpen(t *testing.T) {
 }
 
 // Packets of an established connection may have been translated, or not.
-func TestOlderTranslationsAreUnknown(t *testing.T) {
-	host := HostAddrs{Known: true, Local: Ranges{Single(AddrValue(netip.MustParseAddr("192.0.2.10")))}}
+func TestOlderTranslations(t *testing.T) {
 	fl := Arrival(dockerLike)
+	host := HostAddrs{Known: true, Local: Ranges{Single(AddrValue(netip.MustParseAddr("192.0.2.10")))}}
 	s := NewSpace(false, host, DefaultBudget, fl)
 	n, err := s.Build(fl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, _ := s.Where(n, OutcomeAccept)
-	for _, dst := range []string{"192.0.2.10", "172.17.0.2"} {
-		of, _ := s.Set(All{In{FieldState, Ranges{Single(Number(uint64(Established)))}}, addrIs(FieldDst, dst), portIs(FieldDstPort, 80), Iface{Out: true, Pattern: "docker0"}})
-		open, _ := s.And(accepted, of)
-		ever, _ := s.Ever(open)
-		always, _ := s.Always(open)
-		if ever == False || always != False {
-			t.Errorf("established to %s: accepted ever %v, always %v", dst, ever != False, always != False)
+	for status, want := range map[uint64]Outcome{0: OutcomeDrop, DstNAT: OutcomeAccept, SrcNAT: OutcomeAccept} {
+		p := Packet{In: "eth0", Out: "docker0", State: Established, Proto: TCP, Src: netip.MustParseAddr("203.0.113.9"), Dst: netip.MustParseAddr("192.0.2.10"), DstPort: 8080}
+		f := p.Facts()
+		f.Fields[FieldCTStatus] = Number(status)
+		f.Fields[FieldNATDst], f.Fields[FieldNATPort] = AddrValue(netip.MustParseAddr("172.17.0.2")), Number(80)
+		f.SetKinds(host)
+		diagram := Outcome(s.Eval(n, f))
+		if got := fl.Decide(f).Outcome; got != want || diagram != want {
+			t.Errorf("status %x: %v, in the diagram %v, expected %v", status, got, diagram, want)
 		}
 	}
 }

@@ -11,8 +11,9 @@ import (
 )
 
 // Group is a piece of a set of packets that people can read: what is reached,
-// and from where. All packets of the group's services from its sources are in
-// the set for some value of the other fields.
+// and from where. All packets of the group's services, from its sources to its
+// destinations, are in the set for some value of the fields that it does not
+// speak of, such as source ports.
 type Group struct {
 	Services []Reach
 	Sources  Ranges
@@ -43,31 +44,56 @@ func (s *Space) GroupsWithin(set, over Node, atMost int) (groups []Group, more b
 	if set == False {
 		return nil, false, nil
 	}
-	set = s.store.exists(set, isUnknown)
-	known := s.universe(over)
-	bySource := map[Node][]Reach{}
-	var order []Node
-	seen, err := s.Only(set, FieldProto, FieldType, FieldDstPort, FieldSrc)
+	seen, err := s.Only(set, FieldIn, FieldOut, FieldProto, FieldType, FieldDstPort, FieldDst, FieldSrc)
 	if err != nil {
 		return nil, false, err
 	}
-	s.reaches(seen, func(r Reach, sources Node) {
-		if _, known := bySource[sources]; !known {
-			order = append(order, sources)
+	reached := map[place][]Reach{}
+	var order []place
+	s.places(seen, func(p place, r Reach) {
+		if _, known := reached[p]; !known {
+			order = append(order, p)
 		}
-		bySource[sources] = append(bySource[sources], r)
+		reached[p] = append(reached[p], r)
 	})
 	// The widest sources first: they are what a reader has to know.
-	slices.SortStableFunc(order, func(a, b Node) int {
-		return s.count(b, s.levels([]Field{FieldSrc}), 0, map[Node]*big.Int{}).Cmp(s.count(a, s.levels([]Field{FieldSrc}), 0, map[Node]*big.Int{}))
-	})
-	for i, n := range order {
+	width := map[Node]*big.Int{}
+	for _, p := range order {
+		width[p.src] = s.count(p.src, s.levels([]Field{FieldSrc}), 0, map[Node]*big.Int{})
+	}
+	slices.SortStableFunc(order, func(a, b place) int { return width[b.src].Cmp(width[a.src]) })
+	known := s.universe(over)
+	for i, p := range order {
 		if i == atMost {
 			return groups, true, nil
 		}
-		groups = append(groups, s.group(set, bySource[n], n, known))
+		groups = append(groups, s.group(p, reached[p], known))
 	}
 	return groups, false, nil
+}
+
+// place is where packets enter, leave, go to and come from: a set of each, all of
+// whose combinations are meant.
+type place struct{ in, out, dst, src Node }
+
+const allParts = int(^uint(0) >> 1)
+
+// places calls f for each block of packets that differ in nothing else.
+func (s *Space) places(set Node, f func(place, Reach)) {
+	ins, _ := s.Split(set, FieldIn, allParts)
+	for _, in := range ins {
+		outs, _ := s.Split(in.Rest, FieldOut, allParts)
+		for _, out := range outs {
+			at := place{in: s.ranges(FieldIn, in.Values), out: s.ranges(FieldOut, out.Values)}
+			s.reaches(out.Rest, func(r Reach, ends Node) {
+				dsts, _ := s.Split(ends, FieldDst, allParts)
+				for _, d := range dsts {
+					at.dst, at.src = s.ranges(FieldDst, d.Values), d.Rest
+					f(at, r)
+				}
+			})
+		}
+	}
 }
 
 // universe holds the values that fields have in the packets of which groups are
@@ -106,57 +132,39 @@ func (rs Ranges) minus(other Ranges, width uint) Ranges {
 	return gone.Complement(width)
 }
 
-// reaches calls f for each block of protocols, types and ports with one set of
-// sources.
+// reaches calls f for each block of protocols, types and ports, with the
+// addresses of both ends.
 func (s *Space) reaches(set Node, f func(Reach, Node)) {
-	protos, _ := s.Split(set, FieldProto, int(^uint(0)>>1))
+	protos, _ := s.Split(set, FieldProto, allParts)
 	for _, p := range protos {
-		types, _ := s.Split(p.Rest, FieldType, int(^uint(0)>>1))
+		types, _ := s.Split(p.Rest, FieldType, allParts)
 		for _, t := range types {
-			ports, _ := s.Split(t.Rest, FieldDstPort, int(^uint(0)>>1))
+			ports, _ := s.Split(t.Rest, FieldDstPort, allParts)
 			for _, d := range ports {
-				f(Reach{Protos: p.Values, Types: s.whole(t.Values, FieldType), Ports: s.whole(d.Values, FieldDstPort)}, d.Rest)
+				f(Reach{Protos: p.Values, Types: whole(t.Values, FieldType, p.Values), Ports: whole(d.Values, FieldDstPort, p.Values)}, d.Rest)
 			}
 		}
 	}
 }
 
 // whole returns nil for all values of a field, and for the one that stands for
-// a field that the packets do not have.
-func (s *Space) whole(rs Ranges, f Field) Ranges {
-	if len(rs) == 1 && rs[0].Lo == (Value{}) && (rs[0].Hi == Ones(f.Width(s.is6)) || rs[0].Hi == (Value{})) {
+// a field that packets of the protocols do not have.
+func whole(rs Ranges, f Field, protos Ranges) Ranges {
+	has := slices.ContainsFunc(protosWith(f), func(p Proto) bool { return protos.Contains(Number(uint64(p))) })
+	if rs[0].Lo == (Value{}) && (rs[0].Hi == Ones(f.Width(false)) || !has) {
 		return nil
 	}
 	return rs
 }
 
-// group looks up where the packets of some services and sources enter, leave and
-// go to.
-func (s *Space) group(set Node, services []Reach, sources Node, known universe) Group {
-	g := Group{Services: mergeReaches(services), Is6: s.is6}
-	parts, _ := s.Split(sources, FieldSrc, 1)
-	if len(parts) > 0 {
-		g.Sources = known.fill(parts[0].Values, FieldSrc, FieldSrc.Width(s.is6))
+// group puts the packets of one place into words.
+func (s *Space) group(p place, services []Reach, known universe) Group {
+	return Group{
+		Services: mergeReaches(services), Is6: s.is6,
+		Sources: known.fill(s.values(p.src, FieldSrc), FieldSrc, FieldSrc.Width(s.is6)),
+		Dst:     known.fill(s.values(p.dst, FieldDst), FieldDst, FieldDst.Width(s.is6)),
+		In:      s.names(p.in, FieldIn, known), Out: s.names(p.out, FieldOut, known),
 	}
-	of := Any{}
-	for _, r := range g.Services {
-		of = append(of, r.cond())
-	}
-	mine := s.store.and(s.store.and(set, sources), s.cond(of))
-	g.In, g.Out = s.names(mine, FieldIn, known), s.names(mine, FieldOut, known)
-	g.Dst = known.fill(s.values(mine, FieldDst), FieldDst, FieldDst.Width(s.is6))
-	return g
-}
-
-func (r Reach) cond() Cond {
-	c := All{In{FieldProto, r.Protos}}
-	if r.Ports != nil {
-		c = append(c, In{FieldDstPort, r.Ports})
-	}
-	if r.Types != nil {
-		c = append(c, In{FieldType, r.Types})
-	}
-	return c
 }
 
 // mergeReaches joins protocols that are reached at the same ports.

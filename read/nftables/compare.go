@@ -45,7 +45,9 @@ func (x *exec) compare(bits []bit, op comparison, want []byte) packet.Cond {
 	switch {
 	case op == cmpEq:
 		return x.equal(bits, want)
-	case slices.ContainsFunc(bits, func(b bit) bool { return b.kind == bitOpaque }):
+	case kindIs(bits, bitOpaque) && op == cmpNeq:
+		return packet.Any{packet.Not{Cond: x.equal(known(bits, want), want)}, x.opaqueTest(bits, op, want)}
+	case kindIs(bits, bitOpaque):
 		return x.opaqueTest(bits, op, want)
 	case op == cmpNeq:
 		return packet.Not{Cond: x.equal(bits, want)}
@@ -63,6 +65,17 @@ func (x *exec) compare(bits []bit, op comparison, want []byte) packet.Cond {
 		return c
 	}
 	return x.lexical(bits, op, want)
+}
+
+// known puts the wanted bits into the place of opaque ones.
+func known(bits []bit, want []byte) []bit {
+	out := slices.Clone(bits)
+	for i := range out {
+		if out[i].kind == bitOpaque {
+			out[i] = bit{kind: bitConst, one: bitAt(want, i)}
+		}
+	}
+	return out
 }
 
 func kindIs(bits []bit, k bitKind) bool {

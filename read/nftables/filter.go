@@ -55,10 +55,10 @@ func (l Link) addresses(is6 bool) packet.Ranges {
 	return packet.NewRanges(rs...)
 }
 
-// first returns the first address of a family.
-func (l Link) first(is6 bool) netip.Addr {
+// first returns the first address of a family that will do.
+func (l Link) first(is6 bool, good func(netip.Addr) bool) netip.Addr {
 	for _, p := range l.Addrs {
-		if p.Addr().Is6() == is6 {
+		if p.Addr().Is6() == is6 && good(p.Addr()) {
 			return p.Addr()
 		}
 	}

@@ -70,10 +70,13 @@ func (x *exec) lookupUnknown(a *args, s *Set) {
 // known it is as unknown as the other, and not its contrary: a load that fails
 // makes neither hold.
 func (x *exec) outside(c packet.Cond, bits []bit, s *Set) packet.Cond {
-	if kindIs(bits, bitOpaque) && !isNever(c) {
-		return x.unknown(x.keyText(bits)+" is not in "+x.setName(s.Name), x.whatOf(bits).unsupported)
+	all, ok := c.(packet.All)
+	if !kindIs(bits, bitOpaque) || !ok || len(all) != 2 {
+		return packet.Not{Cond: c}
 	}
-	return packet.Not{Cond: c}
+	// What is known of the key may be in no entry.
+	other := x.unknown(x.keyText(bits)+" is not in "+x.setName(s.Name), x.whatOf(bits).unsupported)
+	return packet.Any{packet.Not{Cond: all[0]}, other}
 }
 
 // entry is an element with the key behind its end, of a set of ranges.
@@ -346,7 +349,7 @@ func (x *exec) span(bits []bit, lo, hi []byte) packet.Cond {
 		if !ok {
 			return x.unknown("name of an interface from "+hexText(lo)+" to "+hexText(hi), true)
 		}
-		return x.nameTest(bits[:nameRun(bits)], prefix, 0)
+		return x.nameTest(bits[:8*len(prefix)], prefix, 0)
 	}
 	return packet.All{x.compare(bits, cmpGte, lo), x.compare(bits, cmpLte, hi)}
 }

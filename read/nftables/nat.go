@@ -26,15 +26,17 @@ func (x *exec) nat(a *args) {
 type translation struct {
 	*exec
 	addr, kind, port packet.Field
+	freeAddr         packet.Field // where an address is taken from that is not fixed; the field itself if it becomes unknown
+	freePort         packet.Field
 	status           uint64 // the bits of ct status that say so
 	writes           []packet.Write
 }
 
 func (x *exec) translation(dst bool) *translation {
 	if dst {
-		return &translation{exec: x, addr: packet.FieldDst, kind: packet.FieldDstType, port: packet.FieldDstPort, status: packet.DstNAT | packet.DstTranslated}
+		return &translation{exec: x, addr: packet.FieldDst, kind: packet.FieldDstType, port: packet.FieldDstPort, freeAddr: packet.FieldNATDst, freePort: packet.FieldNATPort, status: packet.DstNAT | packet.DstTranslated}
 	}
-	return &translation{exec: x, addr: packet.FieldSrc, kind: packet.FieldSrcType, port: packet.FieldSrcPort, status: packet.SrcNAT | packet.SrcTranslated}
+	return &translation{exec: x, addr: packet.FieldSrc, kind: packet.FieldSrcType, port: packet.FieldSrcPort, freeAddr: packet.FieldSrc, freePort: packet.FieldSrcPort, status: packet.SrcNAT | packet.SrcTranslated}
 }
 
 // span16 returns the first and the last value that registers give, nil if they
@@ -55,7 +57,7 @@ func (x *exec) span16(a *args, from, to int, width uint) []packet.Value {
 }
 
 func (t *translation) address(span []packet.Value) {
-	t.writes = append(t.writes, t.choice(t.addr, span)...)
+	t.writes = append(t.writes, t.choice(t.addr, t.freeAddr, span)...)
 	if span != nil && span[0] == span[1] && packet.Multicast(t.is6).Contains(span[0]) {
 		t.writes = append(t.writes, packet.Write{Field: t.kind, Mask: packet.Ones(2), Value: packet.Number(uint64(packet.AddrMulticast))})
 		return
@@ -72,11 +74,11 @@ func (t *translation) valueText(span []packet.Value) string {
 }
 
 func (t *translation) ports(span []packet.Value) {
-	t.writes = append(t.writes, t.choice(t.port, span)...)
+	t.writes = append(t.writes, t.choice(t.port, t.freePort, span)...)
 }
 
-// choice writes one value of a range: the bits that all have, the others unknown.
-func (t *translation) choice(f packet.Field, span []packet.Value) []packet.Write {
+// choice writes one value of a range: the bits that all have, the others open.
+func (t *translation) choice(f, free packet.Field, span []packet.Value) []packet.Write {
 	width := f.Width(t.is6)
 	fixed := packet.Value{}
 	if span != nil {
@@ -92,7 +94,11 @@ func (t *translation) choice(f packet.Field, span []packet.Value) []packet.Write
 		ws = append(ws, packet.Write{Field: f, Mask: fixed, Value: span[0].And(fixed)})
 	}
 	if open := packet.Ones(width).Xor(fixed); open != (packet.Value{}) {
-		ws = append(ws, packet.Write{Field: f, Mask: open, Unknown: t.key("translated " + f.String())})
+		w := packet.Write{Field: f, Mask: open, Copy: true, From: free}
+		if free == f {
+			w = packet.Write{Field: f, Mask: open, Unknown: t.key("translated " + f.String())}
+		}
+		ws = append(ws, w)
 	}
 	return ws
 }
@@ -138,35 +144,62 @@ func (t *translation) local(v packet.Value) {
 
 func (x *exec) toInterface(dst bool, f packet.Field, a *args, portMin, portMax int) {
 	b := x.branches()
-	with := func(y *exec, addr *packet.Value) {
-		t := y.translation(dst)
-		if addr != nil {
-			t.local(*addr)
-		} else {
-			t.address(nil)
+	with := func(addr netip.Addr) func(*exec) {
+		return func(y *exec) {
+			t := y.translation(dst)
+			if addr.IsValid() {
+				t.local(packet.AddrValue(addr))
+			} else {
+				t.address(nil)
+			}
+			if a.has(portMin) {
+				t.ports(y.span16(a, portMin, portMax, 16))
+			}
+			t.done()
 		}
-		if a.has(portMin) {
-			t.ports(y.span16(a, portMin, portMax, 16))
-		}
-		t.done()
 	}
 	for _, i := range x.linkOrder {
-		l := x.links[i]
-		if l.Addrs == nil {
-			continue
+		if l := x.links[i]; l.Addrs != nil {
+			b.when(packet.Iface{Out: f == packet.FieldOut, Pattern: l.Name}, func(y *exec) { y.addressOf(l, dst, with) })
 		}
-		b.when(packet.Iface{Out: f == packet.FieldOut, Pattern: l.Name}, func(y *exec) {
-			switch of := l.addresses(x.is6); {
-			case len(of) == 0:
-				y.end(packet.OutcomeDrop, "")
-			case x.is6 && len(of) > 1: // the kernel chooses by the other end
-				with(y, nil)
-			default:
-				v := packet.AddrValue(l.first(x.is6))
-				with(y, &v)
-			}
-		})
 	}
-	b.otherwise(func(y *exec) { with(y, nil) })
+	b.otherwise(with(netip.Addr{}))
 	b.done()
+}
+
+// addressOf goes on with the address of an interface that the kernel takes. For
+// IPv6 it has to be of the scope of the destination, if that is not global
+// (nf_nat_redirect_ipv6 of Linux).
+func (x *exec) addressOf(l Link, dst bool, with func(netip.Addr) func(*exec)) {
+	drop := func(y *exec) { y.end(packet.OutcomeDrop, "") }
+	first := func(of func(netip.Addr) bool) func(*exec) {
+		if a := l.first(x.is6, of); a.IsValid() {
+			return with(a)
+		}
+		return drop
+	}
+	every := func(netip.Addr) bool { return true }
+	switch {
+	case !x.is6 || len(l.addresses(true)) == 0:
+		first(every)(x)
+	case !dst:
+		with(netip.Addr{})(x) // the kernel chooses by the other end
+	default:
+		b := x.branches()
+		b.when(scope6(0xfe80, 1), first(func(a netip.Addr) bool { return a.IsLoopback() }))
+		b.when(scope6(0xfe80, 2), first(netip.Addr.IsLinkLocalUnicast))
+		b.when(scope6(0xfec0, 5), drop)
+		b.otherwise(first(every))
+		b.done()
+	}
+}
+
+// scope6 is the condition that the destination is of a scope that is not global:
+// it has a prefix of ten bits, or is a multicast address of that scope (RFC 4291).
+func scope6(prefix uint64, scope uint64) packet.Cond {
+	multicast := packet.Bits{Field: packet.FieldDst, Mask: packet.Value{Hi: 0xff0f << 48}, Value: packet.Value{Hi: (0xff00 | scope) << 48}}
+	if scope == 1 {
+		return multicast
+	}
+	return packet.Any{packet.Bits{Field: packet.FieldDst, Mask: packet.Value{Hi: 0xffc0 << 48}, Value: packet.Value{Hi: prefix << 48}}, multicast}
 }
