@@ -168,13 +168,6 @@ func wider(p string) iter.Seq[string] {
 	}
 }
 
-// covers reports whether every interface of pattern q fits pattern p. The empty
-// pattern is every interface.
-func covers(p, q string) bool {
-	prefix, wild := strings.CutSuffix(p, "*")
-	return p == "" || p == q || wild && strings.HasPrefix(q, prefix) && q != ""
-}
-
 // rules makes the rules of the statements that are chosen.
 func (r *resolver) rules(list []*Statement, choose func(*Statement) bool) []*Rule {
 	var out []*Rule
