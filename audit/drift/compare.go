@@ -27,9 +27,9 @@ type comparison struct {
 	exempt packet.Node // those of them that the policy leaves alone because the host translates them
 
 	// What is being compared:
-	now    side        // host or flow
-	over   packet.Node // the packets
-	wanted packet.Node // those of them that make a good witness
+	now    side          // host or flow
+	over   packet.Node   // the packets
+	wanted []packet.Node // those of them that make a good witness, the most wanted first
 }
 
 // side is one side's filter and its diagram.
@@ -126,9 +126,15 @@ func (c *comparison) region(r *Report, reg region) error {
 		return err
 	}
 	c.now = c.host
-	if c.wanted, err = c.space.Set(reg.prefer); err != nil {
-		return err
+	c.wanted = nil
+	for _, cond := range append(c.believed(), reg.prefer) {
+		n, err := c.space.Set(cond)
+		if err != nil {
+			return err
+		}
+		c.wanted = append(c.wanted, n)
 	}
+	c.wanted = append(c.wanted, c.usual)
 	if reg.untranslated {
 		c.now = c.flow
 	} else if err := c.published(r); err != nil {
@@ -412,6 +418,7 @@ type witnessed struct {
 	*packet.Witness
 	policy, host packet.Decided // of the host: what is to blame
 	outcome      packet.Outcome // of the host
+	with         []string       // what its notation does not say and matters
 }
 
 // ErrDisagree says that a witness does not show on the filters themselves what
@@ -420,7 +427,7 @@ var ErrDisagree = errors.New("internal error: two ways of deciding a packet do n
 
 // witness picks a packet and has both filters decide it, apart from the diagrams.
 func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
-	for _, wanted := range []packet.Node{c.wanted, c.usual} {
+	for _, wanted := range c.wanted {
 		good, err := c.space.And(set, wanted)
 		if err != nil {
 			return witnessed{}, err
@@ -444,7 +451,27 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 		return w, fmt.Errorf("%w: %s at %s: policy %s by %s, host %s by %s", ErrDisagree, found.Packet, c.hook,
 			w.policy.Outcome, w.policy.By.Name, w.outcome, w.host.By.Text)
 	}
+	w.with = c.unsaid(found.Facts, d)
 	return w, nil
+}
+
+// unsaid are the fields that packets in notation lack, as far as the difference
+// depends on their values.
+func (c *comparison) unsaid(f *packet.Facts, d differing) []string {
+	var out []string
+	for _, field := range []packet.Field{packet.FieldMark, packet.FieldCTMark, packet.FieldCTStatus, packet.FieldUser, packet.FieldUserGroup,
+		packet.FieldMAC, packet.FieldDSCP, packet.FieldTTL, packet.FieldLength, packet.FieldPacketType} {
+		v := f.Fields[field]
+		for _, other := range []packet.Value{{}, packet.Number(1), packet.Number(64)} {
+			p, h := *f, *f
+			p.Fields[field], h.Fields[field] = other, other
+			if !slices.Contains(d.pairs, [2]packet.Outcome{c.policy.Decide(&p).Outcome, c.now.Decide(&h).Outcome}) {
+				out = append(out, fmt.Sprintf("%s %d", field, v.Lo))
+				break
+			}
+		}
+	}
+	return out
 }
 
 // usual sets the unknowns that are still open: a rate is not used up, a date has

@@ -130,7 +130,7 @@ func (c *comparison) example(w witnessed, state string) Example {
 		p.Out = "" // by which it would leave if it were not for the host
 	}
 	out := Example{Packet: p.String(), Family: family(c.is6), State: state, Of: p, Host: hostSide(w), Policy: policySide(w.policy)}
-	out.If = conditions(w.Unknowns)
+	out.If = append(w.with, conditions(w.Unknowns)...)
 	return out
 }
 

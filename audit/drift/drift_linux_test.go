@@ -97,7 +97,7 @@ func TestTampering(t *testing.T) {
 		by     string // part of the rule that the host decides by
 	}{
 		{"nft flush chain inet fwctl input", "", "any protocol from any", "input: policy drop"},
-		{"nft flush chain inet fwctl blocks", "53,80,443,5432,8000-8010/tcp, 53/udp from 198.51.100.66, 203.0.113.200", "", "input"},
+		{"nft flush chain inet fwctl blocks", "from 198.51.100.66, 203.0.113.200", "", "input"},
 		{"nft insert rule inet fwctl input accept", "253 protocols", "", ": accept"},
 		{"nft insert rule inet fwctl input tcp dport 23 ip saddr 10.1.0.0/16 accept", "23/tcp from 10.1.0.0/16", "", "tcp dport 23"},
 		{"nft add rule inet fwctl from.office counter accept", "5432/tcp from any but", "", "from.office"},

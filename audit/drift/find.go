@@ -60,18 +60,18 @@ type region struct {
 	// untranslated leaves out what translates addresses: packets of a flow go
 	// where its first packet went, which was compared.
 	untranslated bool
-	// prefer are those of its packets that people expect.
+	// prefer are those of its packets that people expect; nil: all.
 	prefer packet.Cond
 }
 
 func (s States) regions() []region {
-	first := region{name: "new", cond: packet.FirstPackets(), prefer: packet.All{}}
+	first := region{name: "new", cond: packet.FirstPackets()}
 	ack := packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(packet.SYN | packet.ACK | packet.RST | packet.FIN)), Value: packet.Number(uint64(packet.ACK))}
 	flow := region{name: "established", untranslated: true, prefer: ack, cond: packet.All{
 		packet.In{Field: packet.FieldState, Set: packet.NewRanges(packet.Single(packet.Number(uint64(packet.Established))), packet.Single(packet.Number(uint64(packet.Related))))},
 		packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Single(packet.Value{})}},
 	}}
-	other := region{name: "other", untranslated: true, prefer: packet.All{}, cond: packet.All{packet.Not{Cond: first.cond}, packet.Not{Cond: flow.cond}}}
+	other := region{name: "other", untranslated: true, cond: packet.All{packet.Not{Cond: first.cond}, packet.Not{Cond: flow.cond}}}
 	switch s {
 	case New:
 		return []region{first}

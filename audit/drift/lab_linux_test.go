@@ -193,7 +193,9 @@ func (h *host) replay(r *drift.Report) {
 func (h *host) replayOne(f drift.Finding, x drift.Example) {
 	h.Helper()
 	p := x.Of
-	unusual := func(cond string) bool { return strings.HasPrefix(cond, "not ") || strings.HasSuffix(cond, "(not understood)") }
+	unusual := func(cond string) bool {
+		return strings.HasPrefix(cond, "not ") || !strings.HasPrefix(cond, "before ") && !strings.Contains(cond, "fewer than")
+	}
 	if slices.ContainsFunc(x.If, unusual) || !gen.Deliverable(p, h.facts) || x.State == "other" || !carries(p) {
 		h.left++
 		return

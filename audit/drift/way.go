@@ -68,6 +68,24 @@ func (w way) judged() packet.Cond {
 	return packet.All{}
 }
 
+// believed are packets that people believe at the hook, the most wanted first.
+func (w way) believed() []packet.Cond {
+	kind := func(f packet.Field, k packet.AddrType) packet.Cond {
+		return packet.In{Field: f, Set: packet.Ranges{packet.Single(packet.Number(uint64(k)))}}
+	}
+	own := func(f packet.Field) packet.Cond { return kind(f, packet.AddrLocal) }
+	looped := func(out bool) packet.Cond { return packet.Iface{Pattern: "lo", Out: out} }
+	switch w.hook {
+	case packet.Output:
+		far := packet.All{kind(packet.FieldDstType, packet.AddrOther), packet.Not{Cond: looped(true)}}
+		return []packet.Cond{own(packet.FieldSrcType), packet.Any{far, packet.All{looped(true), own(packet.FieldDstType)}}}
+	case packet.Input:
+		far := packet.All{kind(packet.FieldSrcType, packet.AddrOther), packet.Not{Cond: looped(false)}}
+		return []packet.Cond{own(packet.FieldDstType), packet.Any{far, packet.All{looped(false), own(packet.FieldSrcType)}}}
+	}
+	return []packet.Cond{packet.All{packet.Not{Cond: looped(false)}, packet.Not{Cond: looped(true)}}, kind(packet.FieldSrcType, packet.AddrOther), kind(packet.FieldDstType, packet.AddrOther)}
+}
+
 // redirects reports whether rules at the beginning of the way change the
 // destinations of packets.
 func (w way) redirects(sources []packet.Source) bool {
