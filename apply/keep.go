@@ -36,14 +36,47 @@ func keepPolicy(rs *rules.Ruleset) []byte {
 		keep = []string{"ssh"} // a policy that says nothing of safety means no lock-out by it
 	}
 	for _, r := range rs.Services {
-		if slices.Contains(keep, r.Name) {
-			kept = append(kept, w.service(r))
+		if !slices.Contains(keep, r.Name) || nobody(r.From) || nobody(r.To) {
+			continue
+		}
+		for _, part := range bySource(r) {
+			kept = append(kept, w.service(part))
 		}
 	}
 	var head strings.Builder
 	head.WriteString("# Written by fwctl: the services that [safety] keep names, for a boot at which the\n# confirmed policy cannot be read. Do not edit.\nversion = 1\n\n")
 	fmt.Fprintf(&head, "[safety]\nkeep = %s\n", quoted(kept))
 	return []byte(head.String() + w.groups.String() + w.services.String())
+}
+
+// nobody reports whether no address is in the set, of groups that are empty too.
+func nobody(as rules.Addresses) bool {
+	return !as.Any && !as.Host && as.Set == nil &&
+		!slices.ContainsFunc(as.Groups, func(g *rules.Group) bool { return g.Host || len(g.Terms) > 0 })
+}
+
+// bySource splits a rule into one for all that asks for no source port and one
+// for each transport that does: in a policy source ports count for every port
+// of the service.
+func bySource(r *rules.Rule) []*rules.Rule {
+	var out []*rules.Rule
+	split := func(ts ...rules.Transport) {
+		part := *r
+		part.Transports = ts
+		out = append(out, &part)
+	}
+	var plain []rules.Transport
+	for _, t := range r.Transports {
+		if len(t.Src) > 0 {
+			split(t)
+		} else {
+			plain = append(plain, t)
+		}
+	}
+	if len(plain) > 0 || len(r.Transports) == 0 {
+		split(plain...)
+	}
+	return out
 }
 
 type keepWriter struct {

@@ -1,12 +1,14 @@
 package apply
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/fwctl/fwctl/internal/gen"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
@@ -165,6 +167,47 @@ func TestDigest(t *testing.T) {
 	} {
 		if Digest(other) == Digest([]rules.Source{a, b}) {
 			t.Errorf("%+v has the same digest", other)
+		}
+	}
+}
+
+// The kept set of any policy loads, and lets in just what the policy's services
+// let in.
+func TestKeepPolicyOfAnyPolicy(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	h := gen.Host()
+	for range 100 {
+		text := gen.Policy(r, gen.Options{})
+		rs, ps := gen.Load(text, h)
+		if ps.Err() != nil {
+			t.Fatal(ps)
+		}
+		services := &rules.Ruleset{Services: rs.Services, Host: h}
+		for _, s := range rs.Services {
+			services.Keep = append(services.Keep, s.Name)
+		}
+		if len(services.Keep) == 0 {
+			continue
+		}
+		payload, err := keepBundle(services, h).encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := decodeBundle(keepFile, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := b.ruleset()
+		if err != nil {
+			t.Fatalf("%v\n%s\nof\n%s", err, keepPolicy(services), text)
+		}
+		for _, p := range gen.Packets(services, r, 200) {
+			if p.Hook != packet.Input {
+				continue
+			}
+			if got, want := kept.Decide(p, h.Time), services.Decide(p, h.Time); got.Verdict != want.Verdict {
+				t.Fatalf("%v: %v by %s, want %v by %s\n%s\nof\n%s", p, got.Verdict, got.Reason, want.Verdict, want.Reason, keepPolicy(services), text)
+			}
 		}
 	}
 }
