@@ -157,22 +157,21 @@ func (b *build) base(c *Chain, next Node) Node {
 }
 
 func (b *build) meet(c *Chain, next Node) Node {
-	end := Node(c.Policy)
-	if c.Policy == OutcomeAccept {
-		end = next
-	}
 	if b.hasWrites(c, 0) || next < terminals {
+		end := Node(c.Policy)
+		if c.Policy == OutcomeAccept {
+			end = next
+		}
 		return b.rules(c, end, next, 0)
 	}
 	// Without writes the chain's own diagram is made first: it is small and does
 	// not depend on what follows.
 	d := b.rules(c, leafFall, Node(OutcomeAccept), 0)
-	d = b.s.store.bind(d, Node(OutcomeAccept), leafNext)
-	d = b.s.store.bind(d, leafFall, end)
-	return b.s.store.bind(d, leafNext, next)
+	d = b.s.store.bind(d, leafFall, Node(c.Policy))
+	return b.s.store.bind(d, Node(OutcomeAccept), next)
 }
 
-// leafNext stands for the base chains that follow.
+// leafNext stands for what follows when a chain accepts.
 const leafNext Node = 9
 
 // rules builds a chain from its last rule to its first. A packet that no rule
@@ -206,8 +205,10 @@ func (b *build) run(rules []Step, i int) int {
 	return i
 }
 
-// plain reports whether the rule decides, and does nothing else.
-func (s *Step) plain() bool { return s.Outcome.final() && len(s.Writes) == 0 && len(s.Cases) == 0 }
+// plain reports whether the rule decides or returns, and does nothing else.
+func (s *Step) plain() bool {
+	return (s.Outcome.final() || s.Outcome == OutcomeReturn) && len(s.Writes) == 0 && len(s.Cases) == 0
+}
 
 func (b *build) either(rules []Step) Node {
 	sets := make([]Node, len(rules))
@@ -231,7 +232,34 @@ func (b *build) target(r Step, fall, accept Node) Node {
 }
 
 func (b *build) step(r Step, rest, fall, accept Node, depth int) Node {
+	if d, ok := b.called(r, depth); ok {
+		return b.detour(r, d, rest, fall, accept)
+	}
 	return b.s.store.ite(b.s.cond(r.Cond), b.then(r, rest, fall, accept, depth), rest)
+}
+
+// leafSkip stands for the rules behind one that does not hold.
+const leafSkip Node = 10
+
+// detour leads packets that fulfil the rule's condition through a chain. The
+// condition comes first: what comes after the chain is then joined only to the
+// packets that get there.
+func (b *build) detour(r Step, chain, rest, fall, accept Node) Node {
+	st := b.s.store
+	if accept != Node(OutcomeAccept) {
+		chain = st.bind(chain, Node(OutcomeAccept), leafNext)
+	}
+	var d Node
+	if r.Outcome == OutcomeJump {
+		d = st.bind(st.ite(b.s.cond(r.Cond), chain, leafFall), leafFall, rest)
+	} else {
+		d = st.bind(st.ite(b.s.cond(r.Cond), chain, leafSkip), leafFall, fall)
+		d = st.bind(d, leafSkip, rest)
+	}
+	if accept != Node(OutcomeAccept) {
+		d = st.bind(d, leafNext, accept)
+	}
+	return d
 }
 
 // then is what becomes of a packet for which the rule's condition holds.
@@ -261,23 +289,45 @@ func (b *build) then(r Step, rest, fall, accept Node, depth int) Node {
 	return then
 }
 
-// call returns what a chain does before fall. One that writes nothing is built
-// once, one that writes anew for each place that it returns to.
+// called returns the diagram of the chain that a rule leads to, if that is all
+// that the rule does and the chain writes nothing.
+func (b *build) called(r Step, depth int) (Node, bool) {
+	c := b.f.Chains[r.Chain]
+	if r.Outcome != OutcomeJump && r.Outcome != OutcomeGoto || len(r.Cases) > 0 || b.writesAsked(&r) ||
+		c == nil || b.busy[r.Chain] || b.hasWrites(c, 0) {
+		return 0, false
+	}
+	if b.left--; b.left < 0 {
+		panic(ErrBudget)
+	}
+	return b.own(c, r.Chain, depth), true
+}
+
+// own returns the diagram of a chain that writes nothing. It is built once.
+func (b *build) own(c *Chain, name string, depth int) Node {
+	d, ok := b.done[name]
+	if !ok {
+		b.busy[name] = true
+		d = b.rules(c, leafFall, Node(OutcomeAccept), depth+1)
+		delete(b.busy, name)
+		b.done[name] = d
+	}
+	return d
+}
+
+// call returns what a chain does before fall. One that writes is built anew for
+// each place that it returns to.
 func (b *build) call(name string, fall, accept Node, depth int) Node {
 	c := b.f.Chains[name]
 	if c == nil || b.busy[name] {
 		return Node(OutcomeUnknown)
 	}
-	b.busy[name] = true
-	defer delete(b.busy, name)
 	if b.hasWrites(c, 0) {
+		b.busy[name] = true
+		defer delete(b.busy, name)
 		return b.rules(c, fall, accept, depth+1)
 	}
-	d, ok := b.done[name]
-	if !ok {
-		d = b.rules(c, leafFall, Node(OutcomeAccept), depth+1)
-		b.done[name] = d
-	}
+	d := b.own(c, name, depth)
 	if accept != Node(OutcomeAccept) {
 		d = b.s.store.bind(d, Node(OutcomeAccept), leafNext)
 		d = b.s.store.bind(d, leafFall, fall)
