@@ -66,7 +66,6 @@ func (e *element) withoutIface() element {
 
 // group are elements about the same fields on the same interface.
 type group struct {
-	iface  string
 	fields []packet.Field
 	also   packet.All
 	table  packet.Tuples
