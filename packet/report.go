@@ -48,14 +48,7 @@ func (s *Space) GroupsWithin(set, over Node, atMost int) (groups []Group, more b
 	if err != nil {
 		return nil, false, err
 	}
-	reached := map[place][]Reach{}
-	var order []place
-	s.places(seen, func(p place, r Reach) {
-		if _, known := reached[p]; !known {
-			order = append(order, p)
-		}
-		reached[p] = append(reached[p], r)
-	})
+	reached, order := s.reached(seen)
 	// The widest sources first: they are what a reader has to know.
 	width := map[Node]*big.Int{}
 	for _, p := range order {
@@ -75,6 +68,32 @@ func (s *Space) GroupsWithin(set, over Node, atMost int) (groups []Group, more b
 // place is where packets enter, leave, go to and come from: a set of each, all of
 // whose combinations are meant.
 type place struct{ in, out, dst, src Node }
+
+// reached returns what is reached at each place, and the places as they were
+// found. What is reached alike by several interfaces is one.
+func (s *Space) reached(set Node) (reached map[place][]Reach, order []place) {
+	type piece struct{ what, out, dst, src Node }
+	ins := map[piece]Node{}
+	reaches := map[piece]Reach{}
+	var pieces []piece
+	s.places(set, func(p place, r Reach) {
+		k := piece{s.cond(r.cond()), p.out, p.dst, p.src}
+		if _, known := ins[k]; !known {
+			pieces = append(pieces, k)
+			reaches[k] = r
+		}
+		ins[k] = s.store.or(ins[k], p.in)
+	})
+	reached = map[place][]Reach{}
+	for _, k := range pieces {
+		p := place{ins[k], k.out, k.dst, k.src}
+		if _, known := reached[p]; !known {
+			order = append(order, p)
+		}
+		reached[p] = append(reached[p], reaches[k])
+	}
+	return reached, order
+}
 
 const allParts = int(^uint(0) >> 1)
 
@@ -165,6 +184,18 @@ func (s *Space) group(p place, services []Reach, known universe) Group {
 		Dst:     known.fill(s.values(p.dst, FieldDst), FieldDst, FieldDst.Width(s.is6)),
 		In:      s.names(p.in, FieldIn, known), Out: s.names(p.out, FieldOut, known),
 	}
+}
+
+// cond is the condition of what is reached.
+func (r Reach) cond() Cond {
+	c := All{In{FieldProto, r.Protos}}
+	if r.Ports != nil {
+		c = append(c, In{FieldDstPort, r.Ports})
+	}
+	if r.Types != nil {
+		c = append(c, In{FieldType, r.Types})
+	}
+	return c
 }
 
 // mergeReaches joins protocols that are reached at the same ports.
