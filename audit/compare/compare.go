@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/fwctl/fwctl/packet"
-	"github.com/fwctl/fwctl/rules"
 )
 
 // Side is one of two rulesets to compare, as its meaning.
@@ -18,7 +17,13 @@ type Side struct {
 	Name   string // what a person calls it: "nft:rules.nft"
 	V4, V6 bool   // the families that it speaks of
 	Filter func(hook packet.Hook, is6 bool) *packet.Filter
+	Beside []string // what acts on packets beside the rules, and is not compared
+	Unread []string // what of the rules could not be read: nothing is proved equal without it
 }
+
+// DefaultBudget takes at most some 1.3 gigabytes, and half a minute of a processor
+// until it is spent.
+const DefaultBudget = 20_000_000
 
 // Question is what to compare two rulesets for. The zero value asks for every
 // packet at every hook of a host of which nothing is known.
@@ -27,8 +32,9 @@ type Question struct {
 	Kinds        []Kind        // nil: all
 	RejectIsDrop bool          // whether a refusal is answered does not matter
 	Now          time.Time     // what expired before counts as expired
-	Host         *rules.Host   // nil: its addresses are not known
-	Budget       int           // nodes of a Space; 0: packet.DefaultBudget
+	Budget       int           // nodes of a Space; 0: DefaultBudget
+	// Addrs are the host's own addresses of a family; nil: not known.
+	Addrs func(is6 bool) packet.HostAddrs
 }
 
 // Kind is a part of all packets, which a person asks about apart from the
@@ -101,10 +107,12 @@ type Comparison struct {
 	Families []string `json:"families"`          // "ipv4", "ipv6": those that both speak of
 	Parts    []Part   `json:"parts"`             // by family, hook and kind, equal ones included
 	Unknown  []Opaque `json:"unknown,omitempty"` // sorted
+	Beside   []Opaque `json:"beside,omitempty"`  // what is not compared
+	Unread   []Opaque `json:"unread,omitempty"`  // for lack of which nothing is proved equal
 }
 
-// Opaque is something that one or both of the rulesets ask for and that is not
-// understood. It counts as an unknown: the same text is the same unknown in both.
+// Opaque is something of one side that is not understood. What a rule asks for
+// counts as an unknown: the same text is the same unknown on both sides.
 type Opaque struct {
 	Text string `json:"text"`
 	Side string `json:"side"` // the name of the side
@@ -158,6 +166,13 @@ func Compare(a, b Side, q Question) (*Comparison, error) {
 			out.Parts = append(out.Parts, parts...)
 		}
 	}
+	for _, s := range []Side{a, b} {
+		out.Beside = append(out.Beside, opaque(s.Name, s.Beside)...)
+		out.Unread = append(out.Unread, opaque(s.Name, s.Unread)...)
+	}
+	if len(out.Unread) > 0 {
+		out.Result = Undecided
+	}
 	for _, p := range out.Parts {
 		out.Result = max(out.Result, p.Result)
 	}
@@ -165,6 +180,14 @@ func Compare(a, b Side, q Question) (*Comparison, error) {
 		return cmp.Or(cmp.Compare(a.Text, b.Text), cmp.Compare(a.Side, b.Side))
 	})
 	return out, nil
+}
+
+func opaque(side string, texts []string) []Opaque {
+	var out []Opaque
+	for _, t := range texts {
+		out = append(out, Opaque{t, side})
+	}
+	return out
 }
 
 func (s Side) speaksOf(is6 bool) bool {
@@ -179,6 +202,13 @@ func (q Question) hooks() []packet.Hook {
 		return []packet.Hook{packet.Input, packet.Output, packet.Forward}
 	}
 	return q.Hooks
+}
+
+func (q Question) addrs(is6 bool) packet.HostAddrs {
+	if q.Addrs == nil {
+		return packet.HostAddrs{}
+	}
+	return q.Addrs(is6)
 }
 
 func (q Question) kinds() []Kind {
@@ -212,8 +242,8 @@ func (c *comparing) at(h packet.Hook, is6 bool) ([]Part, error) {
 			}
 		}
 	}
-	budget := cmp.Or(c.q.Budget, packet.DefaultBudget)
-	p := &pair{fa: fa, fb: fb, q: c.q, space: packet.NewSpace(is6, c.q.Host.HostAddrs(is6), budget, fa, fb)}
+	budget := cmp.Or(c.q.Budget, DefaultBudget)
+	p := &pair{fa: fa, fb: fb, q: c.q, space: packet.NewSpace(is6, c.q.addrs(is6), budget, fa, fb)}
 	var parts []Part
 	err := p.build(h)
 	for _, k := range c.q.kinds() {

@@ -43,8 +43,11 @@ func placeText(p packet.Place) string {
 	if p.Table != "" {
 		s = "table " + p.Table + ", " + s
 	}
-	if p.Handle != 0 {
+	switch {
+	case p.Handle != 0:
 		s += fmt.Sprintf(", handle %d", p.Handle)
+	case p.Number != 0:
+		s += fmt.Sprintf(", rule %d", p.Number)
 	}
 	if p.Name != "" {
 		s += fmt.Sprintf(", %q", p.Name)

@@ -18,7 +18,7 @@ import (
 // compareFlags is the question.
 type compareFlags struct {
 	hook, state  string
-	host         string
+	host, ipset  string
 	rejectIsDrop bool
 	budget       int
 }
@@ -65,8 +65,9 @@ Exit status: 0 equal, proved; 1 different, or different only if an unknown holds
 	c.Flags().StringVar(&f.hook, "hook", "all", "compare at `HOOK`: input, output, forward or all")
 	c.Flags().StringVar(&f.state, "state", "any", "compare packets of `STATE`: new, the first ones of flows; established, which includes related; or any")
 	c.Flags().StringVar(&f.host, "host", "", "take the facts of the host from `FILE`, as \"fwctl facts\" prints them")
+	c.Flags().StringVar(&f.ipset, "ipset", "", "take the sets that rules of iptables name from `FILE`, as \"ipset save\" prints them")
 	c.Flags().BoolVar(&f.rejectIsDrop, "reject-is-drop", false, "refusals are alike, whether they are answered or not")
-	c.Flags().IntVar(&f.budget, "budget", packet.DefaultBudget, "give up beyond `N` nodes of diagrams; a node takes up to 50 bytes")
+	c.Flags().IntVar(&f.budget, "budget", compare.DefaultBudget, "give up beyond `N` nodes of diagrams, some 60 bytes each")
 	return c
 }
 
@@ -83,11 +84,11 @@ func (g *global) compare(ctx context.Context, a, b string, f compareFlags) error
 	}
 	done := g.ui.working("comparing " + a + " with " + b)
 	defer done()
-	sideA, err := g.side(ctx, a, f.host, &q)
+	sideA, err := g.side(ctx, a, f, &q)
 	if err != nil {
 		return err
 	}
-	sideB, err := g.side(ctx, b, f.host, &q)
+	sideB, err := g.side(ctx, b, f, &q)
 	if err != nil {
 		return err
 	}
@@ -136,8 +137,10 @@ func (f compareFlags) question() (compare.Question, error) {
 	case "established":
 		q.Kinds = []compare.Kind{compare.InFlow}
 	}
-	var err error
-	q.Host, err = readHost(f.host)
+	host, err := readHost(f.host)
+	if host != nil {
+		q.Addrs = host.HostAddrs
+	}
 	return q, err
 }
 
@@ -146,6 +149,9 @@ func (g *global) compared(c *compare.Comparison) {
 	u := g.ui
 	color := map[compare.Result]string{compare.Equal: green, compare.Undecided: yellow, compare.Depends: yellow, compare.Different: red}[c.Result]
 	u.print("%s  %s and %s\n", u.paint(u.stdout, color, c.Result.String()), c.A, c.B)
+	if len(c.Families) == 1 {
+		u.print("  %s alone: one of them says nothing of the other family\n", familyNames[c.Families[0]])
+	}
 	if alike := partsOf(c, compare.Equal); alike != "" {
 		u.print("  equal, proved for every packet: %s\n", alike)
 	}
@@ -157,8 +163,13 @@ func (g *global) compared(c *compare.Comparison) {
 			g.comparedPart(c, p)
 		}
 	}
-	for _, o := range c.Unknown {
-		u.print("not understood, taken as an unknown: %s (%s)\n", o.Text, o.Side)
+	for _, x := range []struct {
+		what string
+		list []compare.Opaque
+	}{{"not understood, taken as an unknown", c.Unknown}, {"not compared", c.Beside}, {"not read, so nothing is proved equal", c.Unread}} {
+		for _, o := range x.list {
+			u.print("%s: %s (%s)\n", x.what, o.Text, o.Side)
+		}
 	}
 }
 
@@ -277,7 +288,7 @@ func packets(n *big.Int) string {
 }
 
 // side reads one of the rulesets.
-func (g *global) side(ctx context.Context, arg, host string, q *compare.Question) (compare.Side, error) {
+func (g *global) side(ctx context.Context, arg string, f compareFlags, q *compare.Question) (compare.Side, error) {
 	kind, file, err := sideKind(arg)
 	if err != nil {
 		return compare.Side{}, err
@@ -285,7 +296,7 @@ func (g *global) side(ctx context.Context, arg, host string, q *compare.Question
 	s := compare.Side{Name: kind + ":" + file, V4: true, V6: true}
 	switch kind {
 	case "policy":
-		rs, err := g.meaning(file, host)
+		rs, err := g.meaning(file, f.host)
 		if err != nil {
 			return s, err
 		}
@@ -295,7 +306,7 @@ func (g *global) side(ctx context.Context, arg, host string, q *compare.Question
 	case "nft":
 		err = g.nftSide(ctx, &s, file)
 	default:
-		err = g.iptablesSide(&s, kind, file)
+		err = g.iptablesSide(&s, kind, file, f.ipset)
 	}
 	return s, err
 }

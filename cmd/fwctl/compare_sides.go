@@ -8,6 +8,8 @@ import (
 
 	"github.com/fwctl/fwctl/audit/compare"
 	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/read/iptables"
 )
 
 // liveSide is the running host. Its addresses are known: they are the host's.
@@ -16,11 +18,14 @@ func liveSide(ctx context.Context, s *compare.Side, q *compare.Question) error {
 	if err != nil {
 		return err
 	}
-	s.Filter = h.Filter
-	if q.Host == nil {
-		q.Host, err = live.Facts(ctx)
+	s.Filter, s.Unread = h.Filter, h.Unread
+	for _, b := range h.Beside {
+		s.Beside = append(s.Beside, b.Name)
 	}
-	return err
+	if q.Addrs == nil {
+		q.Addrs = h.Addrs
+	}
+	return nil
 }
 
 // nftSide is a text of nft.
@@ -34,13 +39,43 @@ func (g *global) nftSide(ctx context.Context, s *compare.Side, file string) erro
 		return err
 	}
 	s.Filter = f.Filter
+	for _, b := range f.Beside() {
+		s.Beside = append(s.Beside, b.Name)
+	}
 	return nil
 }
 
-// iptablesSide is the output of iptables-save or ip6tables-save.
-func (g *global) iptablesSide(s *compare.Side, kind, file string) error {
+// iptablesSide is the output of iptables-save or ip6tables-save, with the sets of
+// ipset that it names.
+func (g *global) iptablesSide(s *compare.Side, kind, file, ipset string) error {
 	s.V4, s.V6 = kind == "iptables", kind == "ip6tables"
-	return usage(fmt.Sprintf("this version does not read %s yet", kind), "")
+	text, err := g.readRuleset(file)
+	if err != nil {
+		return err
+	}
+	save := iptables.Parse(string(text))
+	if len(save.Unknown) > 0 {
+		return usage(fmt.Sprintf("%s is not what %s-save prints: %q", file, kind, save.Unknown[0]), "")
+	}
+	opt := iptables.Options{Protocols: iptables.ParseProtocols(named("/etc/protocols")), Services: iptables.ParseServices(named("/etc/services"))}
+	if ipset != "" {
+		sets, err := g.readRuleset(ipset)
+		if err != nil {
+			return err
+		}
+		opt.Sets = iptables.ParseSets(string(sets), opt.Protocols)
+	}
+	s.Filter = func(hook packet.Hook, is6 bool) *packet.Filter { return iptables.Filter(save, hook, is6, opt) }
+	return nil
+}
+
+// named reads a list of names that a host need not have.
+func named(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // readRuleset reads a file, or standard input for "-".
