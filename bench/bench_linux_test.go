@@ -62,6 +62,19 @@ func TestFrame(t *testing.T) {
 	}
 }
 
+// On a busy machine the CPU's time counts; where the kernel books the receiver's
+// work elsewhere, the clock does.
+func TestRates(t *testing.T) {
+	busy := [][]timing{{{Wall: 9e9, CPU: 1e9}, {Wall: 15e8, CPU: 1e9}}}
+	if r := rates(busy, 100); r[0][0] != 100 || r[0][1] != 100 {
+		t.Errorf("busy machine: %v, want 100 and 100", r)
+	}
+	apart := [][]timing{{{Wall: 4e9, CPU: 1e9}, {Wall: 5e9, CPU: 1e9}}}
+	if r := rates(apart, 100); r[0][0] != 25 || r[0][1] != 20 {
+		t.Errorf("work booked elsewhere: %v, want 25 and 20", r)
+	}
+}
+
 // Of the flows one half is let in, for few services as for many.
 func TestMix(t *testing.T) {
 	for _, n := range []int{10, 10000} {

@@ -11,7 +11,7 @@
 // rule holds an anonymous one, so that a change swaps elements and rules under
 // base chains that stay.
 //
-//	chain input    loopback, baseline, connection state, blocks, icmp, services, the default
+//	chain input    loopback, established, baseline, invalid, blocks, icmp, services, the default
 //	map input.ports        protocol and port to the verdict, or to the chain that decides
 //	map input.tcp          the same for ranges of TCP ports
 //	set input.from4.24     protocol, port and /24 network: services open to single networks

@@ -99,8 +99,8 @@ func (b *builder) input() {
 	c.Base = &Base{Hook: packet.Input, Policy: packet.Drop}
 	// First and bare: compliance scanners look for exactly this rule.
 	c.add("", Loopback{}, accept)
+	b.established(c)
 	b.baseline(c, rules.InputBaseline)
-	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
 	if b.rs.LogDenied {
 		c.add("", CTState{[]packet.State{packet.Invalid}}, Log{Prefix: "fwctl invalid: "})
 	}
@@ -120,8 +120,8 @@ func (b *builder) output() {
 	c := b.chain("output")
 	c.Base = &Base{Hook: packet.Output, Policy: packet.Accept}
 	c.add("", Loopback{Out: true}, accept)
+	b.established(c)
 	b.baseline(c, rules.OutputBaseline)
-	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
 	b.blocks(c, "output.blocks", b.rs.OutboundBlocks)
 	if b.rs.ICMP != rules.ICMPMinimal {
 		b.icmp(c, rules.ICMPStandard)
@@ -137,7 +137,7 @@ func (b *builder) forward() {
 	}
 	c := b.chain("forward")
 	c.Base = &Base{Hook: packet.Forward, Policy: packet.Accept}
-	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
+	b.established(c)
 	b.blocks(c, "blocks", b.rs.Blocks)
 	b.dispatch(c, b.rs.Routes)
 	def := packet.Drop
@@ -145,6 +145,12 @@ func (b *builder) forward() {
 		def = packet.Accept
 	}
 	b.refuse(c, "defaults.routed", def)
+}
+
+// established accepts what belongs to a connection. It comes before the baseline,
+// which accepts as well, so that most packets are done after two rules.
+func (b *builder) established(c *Chain) {
+	c.add("", CTState{[]packet.State{packet.Established, packet.Related}}, accept)
 }
 
 // baseline gives each protocol of the baseline a chain, found in one look-up so
