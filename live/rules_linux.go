@@ -36,7 +36,11 @@ func Rules(ctx context.Context) (*HostRules, error) {
 	if err := h.links(); err != nil {
 		return nil, err
 	}
-	return h, h.addresses()
+	if err := h.addresses(); err != nil {
+		return nil, err
+	}
+	h.groups()
+	return h, h.filters()
 }
 
 // errReadPrivilege is the error of a process that may not read the rules.
