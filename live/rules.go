@@ -1,6 +1,8 @@
 package live
 
 import (
+	"errors"
+
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/iptables"
 	"github.com/fwctl/fwctl/read/nftables"
@@ -28,6 +30,18 @@ type Beside struct {
 	// Refuses says that it can only refuse packets, so that what the rules
 	// refuse stays refused.
 	Refuses bool `json:"refuses_only"`
+}
+
+// errReadPrivilege is the error of a process that may not read the rules.
+var errReadPrivilege = errors.New("reading the host's rules needs CAP_NET_ADMIN: run it as root")
+
+// Readable returns an error unless this process may read the rules of its network
+// namespace.
+func Readable() error {
+	if Privilege() != nil {
+		return errReadPrivilege
+	}
+	return nil
 }
 
 // Addrs returns the host's own addresses of a family.

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -19,8 +18,8 @@ import (
 // Rules reads everything that decides on packets in this network namespace. It
 // changes nothing and needs CAP_NET_ADMIN.
 func Rules(ctx context.Context) (*HostRules, error) {
-	if err := Privilege(); err != nil {
-		return nil, errReadPrivilege
+	if err := Readable(); err != nil {
+		return nil, err
 	}
 	survey, err := Look(ctx)
 	if err != nil {
@@ -42,9 +41,6 @@ func Rules(ctx context.Context) (*HostRules, error) {
 	h.groups()
 	return h, h.filters()
 }
-
-// errReadPrivilege is the error of a process that may not read the rules.
-var errReadPrivilege = errors.New("reading the host's rules needs CAP_NET_ADMIN: run it as root")
 
 // tables reads nf_tables and all variants of iptables, in one generation of the
 // former.

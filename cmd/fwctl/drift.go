@@ -203,8 +203,14 @@ func (g *global) drifted(ctx context.Context, args []string, d driftFlags) (*dri
 
 func (g *global) compareHost(ctx context.Context, args []string, d driftFlags) (*drifted, error) {
 	start := time.Now()
+	if err := live.Readable(); err != nil {
+		return nil, err
+	}
 	m, err := g.meant(ctx, args)
-	if err != nil {
+	switch {
+	case errors.Is(err, apply.ErrNotConfirmed):
+		return nil, usage(err.Error(), "`fwctl drift POLICY` compares with a policy that was not applied")
+	case err != nil:
 		return nil, err
 	}
 	changes, err := m.Changes(ctx)
@@ -242,7 +248,8 @@ func ruleTexts(ctx context.Context) func(table, chain string) map[uint64]string 
 	}
 }
 
-// meant is the policy to compare with.
+// meant is the policy to compare with: the one that was named, else the confirmed
+// one.
 func (g *global) meant(ctx context.Context, args []string) (*apply.Meant, error) {
 	o, err := g.options(first(args))
 	if err != nil {
@@ -251,9 +258,5 @@ func (g *global) meant(ctx context.Context, args []string) (*apply.Meant, error)
 	if len(args) > 0 {
 		return apply.Understand(ctx, o)
 	}
-	m, err := apply.Confirmed(o)
-	if errors.Is(err, apply.ErrNotConfirmed) {
-		return nil, usage(err.Error(), "`fwctl drift POLICY` compares with a policy that was not applied")
-	}
-	return m, err
+	return apply.Confirmed(o)
 }

@@ -30,6 +30,9 @@ func (g *global) explainLive(ctx context.Context, words, policy string) error {
 	if err != nil {
 		return packetError(words, err)
 	}
+	if err := live.Readable(); err != nil {
+		return err
+	}
 	h, err := live.Facts(ctx)
 	if err != nil {
 		return err

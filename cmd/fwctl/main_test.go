@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 //	netns            makes a network namespace, removed with the script
 //	in CMD ARG…      runs a command in the namespace
 //	nobody           from here on fwctl runs as a user without privileges
+//	capable SET      from here on what runs has no capabilities but these, as
+//	                 setpriv(1) writes them: "-all,+net_admin"
 //	tmpfs DIR SIZE   mounts a small file system, removed with the script
 //
 // and the condition [kernel]: root and network namespaces are there. Where CI is
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "netns": makeNetns, "in": inNetns, "nobody": asNobody, "tmpfs": mountTmpfs,
+			"exits": exits, "netns": makeNetns, "in": inNetns, "nobody": asNobody, "capable": withCapabilities, "tmpfs": mountTmpfs,
 		},
 	})
 }
@@ -100,6 +102,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // run1 runs a command where the script wants it: in its namespace, as its user.
 func run1(ts *testscript.TestScript, line []string) error {
+	if caps := ts.Getenv("CAPABLE"); caps != "" {
+		line = append([]string{"setpriv", "--bounding-set=" + caps, "--inh-caps=-all"}, line...)
+	}
 	if ns := ts.Getenv("NETNS"); ns != "" {
 		line = append([]string{"nsenter", "--net=/run/netns/" + ns}, line...)
 	}
@@ -137,6 +142,13 @@ func asNobody(ts *testscript.TestScript, _ bool, _ []string) {
 			ts.Check(os.Chmod(dir, 0o755))
 		}
 	}
+}
+
+func withCapabilities(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: capable SET")
+	}
+	ts.Setenv("CAPABLE", args[0])
 }
 
 func mountTmpfs(ts *testscript.TestScript, _ bool, args []string) {
