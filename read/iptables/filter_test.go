@@ -186,6 +186,7 @@ func TestMatches(t *testing.T) {
 
 const someSets = `create office hash:net family inet hashsize 1024 maxelem 65536 comment
 add office 198.51.100.0/24 comment "nomatch"
+add office 198.51.100.128/25
 add office 198.51.100.128/25 nomatch
 add office 198.51.100.200 timeout 300
 create office6 hash:net family inet6

@@ -22,7 +22,7 @@ import (
 
 // How much the ordinary run does for each variant.
 const (
-	kernelRulesets   = 150
+	kernelRulesets   = 60
 	packetsOfRuleset = 500
 	packetsOfRule    = 150
 )
@@ -37,6 +37,7 @@ func TestKernelAgrees(t *testing.T) {
 	}
 	for _, variant := range []string{"legacy", "nft"} {
 		t.Run(variant, func(t *testing.T) {
+			t.Parallel()
 			k := &kernel{T: t, variant: variant, lab: netlab.New(t, gen.Host()), host: gen.Host(), single: map[string]*[2]int{}}
 			for i := range n {
 				k.try(i)
@@ -88,19 +89,19 @@ func (k *kernel) coverage() {
 	for _, name := range slices.Sorted(maps.Keys(k.single)) {
 		n := k.single[name]
 		k.Logf("%-10s %6d matched, %6d did not", name, n[1], n[0])
-		if n[0]+n[1] > 3000 && (n[0] == 0 || n[1] == 0) {
+		if name != "comment" && n[0]+n[1] > 3000 && (n[0] == 0 || n[1] == 0) {
 			k.Errorf("the test says nothing of %s", name)
 		}
 	}
 }
 
-func (k *kernel) met(text string, by packet.Decided) {
+func (k *kernel) met(text string, got packet.Outcome) {
 	_, rest, _ := strings.Cut(text, "-m ")
 	name, _, _ := strings.Cut(rest, " ")
 	if k.single[name] == nil {
 		k.single[name] = new([2]int)
 	}
-	if by.Policy {
+	if strings.Contains(text, " ACCEPT [") == (got == packet.OutcomeAccept) {
 		k.single[name][0]++
 	} else {
 		k.single[name][1]++
@@ -179,7 +180,7 @@ func (k *kernel) compare(d *draw, sets, text, saved string) {
 			k.accepted++
 		}
 		if d.small {
-			k.met(text, want)
+			k.met(text, want.Outcome)
 		}
 		if agree(want.Outcome, got[i]) {
 			continue

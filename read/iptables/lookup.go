@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -28,7 +29,7 @@ func (l *lookup) cond() packet.Cond {
 		return l.any(l.set.elements)
 	}
 	ranks := map[string][]element{}
-	for _, e := range l.set.elements {
+	for _, e := range l.set.latest() {
 		ranks[e.rank()] = append(ranks[e.rank()], e)
 	}
 	c := packet.Never
@@ -45,6 +46,20 @@ func (l *lookup) cond() packet.Cond {
 		c = packet.Any{l.any(yes), packet.All{packet.Not{Cond: l.any(no)}, c}}
 	}
 	return c
+}
+
+// latest are the elements without those that were added again later, which says
+// anew whether they match.
+func (s *Set) latest() []element {
+	seen := map[string]bool{}
+	var out []element
+	for _, e := range slices.Backward(s.elements) {
+		if key := fmt.Sprint(e.parts); !seen[key] {
+			seen[key] = true
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // rank orders elements as a look-up tries them: by the length of the first
