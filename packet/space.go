@@ -394,11 +394,7 @@ func (s *Space) cond(c Cond) Node {
 	case nil:
 		return True
 	case All:
-		n := True
-		for _, x := range slices.Backward(c) {
-			n = s.store.and(s.cond(x), n)
-		}
-		return n
+		return s.all(c)
 	case Any:
 		sets := make([]Node, len(c))
 		for i, x := range c {
@@ -486,23 +482,26 @@ func (s *Space) ranges(f Field, set Ranges) Node {
 // fromRanges builds a set of values from the top bit down, without joining ranges
 // one by one.
 func (s *Space) fromRanges(f Field, set Ranges) Node {
-	width := f.Width(s.is6)
-	// Values that the field cannot have are in no packet.
+	return s.block(f, s.possible(f, set), f.Width(s.is6), Value{}, True)
+}
+
+// possible leaves out values that the field cannot have: they are in no packet.
+func (s *Space) possible(f Field, set Ranges) Ranges {
 	n := len(set)
-	for n > 0 && set[n-1].Lo.Compare(Ones(width)) > 0 {
+	for n > 0 && set[n-1].Lo.Compare(Ones(f.Width(s.is6))) > 0 {
 		n--
 	}
-	return s.block(f, set[:n], width, Value{})
+	return set[:n]
 }
 
 // block returns the part of the set that lies in the block of 2^n values from
-// base on.
-func (s *Space) block(f Field, set Ranges, n uint, base Value) Node {
+// base on, and then what asks for later fields alone.
+func (s *Space) block(f Field, set Ranges, n uint, base Value, then Node) Node {
 	switch {
 	case len(set) == 0:
 		return False
 	case set[0].Lo.Compare(base) <= 0 && set[0].Hi.Compare(base.plus(Ones(n))) >= 0:
-		return True
+		return then
 	}
 	mid := base.plus(Number(1).Shift(n - 1))
 	// The first range that reaches into the upper half, and the first beyond the
@@ -512,7 +511,7 @@ func (s *Space) block(f Field, set Ranges, n uint, base Value) Node {
 	if upper < len(set) && set[upper].Lo.Compare(mid) < 0 {
 		lower++
 	}
-	return s.store.node(levelOf(f, n-1), s.block(f, set[:lower], n-1, base), s.block(f, set[upper:], n-1, mid))
+	return s.store.node(levelOf(f, n-1), s.block(f, set[:lower], n-1, base, then), s.block(f, set[upper:], n-1, mid, then))
 }
 
 // bits fixes the bits under a mask.
@@ -563,7 +562,7 @@ func (s *Space) tuples(t *Tuples) Node {
 	for i, e := range t.Entries {
 		n := True
 		for _, k := range slices.Backward(order) {
-			n = s.store.and(s.ranges(t.Fields[k], Ranges{e[k]}), n)
+			n = s.before(In{t.Fields[k], Ranges{e[k]}}, n)
 		}
 		sets[i] = n
 	}

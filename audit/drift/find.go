@@ -17,7 +17,7 @@ import (
 type Question struct {
 	Policy  *rules.Ruleset
 	Host    *live.HostRules
-	Changes []string // what an apply would change in fwctl's own rules
+	Changes func() ([]string, error) // what an apply would change in fwctl's own rules, asked while the rest is compared; nil: do not ask
 	States  States
 	Known   []string  // names of managers, and of what stands beside the rules, that are meant to be there
 	Now     time.Time // zero: the time of the clock
@@ -99,10 +99,13 @@ func Find(q Question) (*Report, error) {
 	if r.Published = []string{}; q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
-	if err := r.compareAll(q); err != nil {
+	changes := ask(q.Changes)
+	err := r.compareAll(q)
+	own := <-changes
+	if err := errors.Join(err, own.err); err != nil {
 		return nil, err
 	}
-	r.tampered(q.Changes)
+	r.tampered(own.changes)
 	r.surroundings(q)
 	r.sort()
 	r.judge()
@@ -152,6 +155,26 @@ func family(is6 bool) string {
 		return "ip6"
 	}
 	return "ip"
+}
+
+// asked is the answer of Question.Changes.
+type asked struct {
+	changes []string
+	err     error
+}
+
+// ask asks a question in the background.
+func ask(question func() ([]string, error)) <-chan asked {
+	answer := make(chan asked, 1)
+	if question == nil {
+		answer <- asked{}
+		return answer
+	}
+	go func() {
+		changes, err := question()
+		answer <- asked{changes, err}
+	}()
+	return answer
 }
 
 // mostDetails is how many lines a finding lists before it says that there are

@@ -151,7 +151,12 @@ func (h *host) drift(states drift.States) *drift.Report {
 	if err := h.lab.Do(func() (err error) { changes, err = h.backend.plan(h.rs); return err }); err != nil {
 		h.Fatal(err)
 	}
-	return h.find(drift.Question{Host: h.rules(), Changes: changes, States: states})
+	return h.find(drift.Question{Host: h.rules(), Changes: known(changes), States: states})
+}
+
+// known answers with what was asked before.
+func known(changes []string) func() ([]string, error) {
+	return func() ([]string, error) { return changes, nil }
 }
 
 func (h *host) find(q drift.Question) *drift.Report {
@@ -161,13 +166,13 @@ func (h *host) find(q drift.Question) *drift.Report {
 	if err != nil {
 		h.Fatal(err)
 	}
-	known := map[[2]string]map[uint64]string{}
+	listed := map[[2]string]map[uint64]string{}
 	r.Texts(func(table, chain string) (texts map[uint64]string) {
 		key := [2]string{table, chain}
-		if known[key] == nil {
-			_ = h.lab.Do(func() error { known[key] = live.RuleTexts(context.Background(), table, chain); return nil })
+		if listed[key] == nil {
+			_ = h.lab.Do(func() error { listed[key] = live.RuleTexts(context.Background(), table, chain); return nil })
 		}
-		return known[key]
+		return listed[key]
 	})
 	return r
 }

@@ -163,7 +163,7 @@ func (m *mutations) named(mut mutant) {
 	if err := m.lab.Do(func() (err error) { changes, err = m.backend.plan(m.rs); return err }); err != nil {
 		m.Fatal(err)
 	}
-	report := m.find(drift.Question{Host: m.rules(), Changes: changes})
+	report := m.find(drift.Question{Host: m.rules(), Changes: known(changes)})
 	if where := text(report); !strings.Contains(where, mut.where) && !strings.Contains(strings.Join(changes, "\n"), mut.where) {
 		m.Errorf("%s\nnothing names %q:\n%s", mut.what, mut.where, where)
 	}

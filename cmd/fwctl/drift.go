@@ -206,23 +206,15 @@ func (g *global) compareHost(ctx context.Context, args []string, d driftFlags) (
 	if err := live.Readable(); err != nil {
 		return nil, err
 	}
-	m, err := g.meant(ctx, args)
-	switch {
-	case errors.Is(err, apply.ErrNotConfirmed):
-		return nil, usage(err.Error(), "`fwctl drift POLICY` compares with a policy that was not applied")
-	case err != nil:
-		return nil, err
-	}
-	changes, err := m.Changes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	host, err := live.Rules(ctx)
+	host, m, err := g.hostAndPolicy(ctx, args)
 	if err != nil {
 		return nil, err
 	}
 	states, _ := drift.ParseStates(d.state) // settled before
-	r, err := drift.Find(drift.Question{Policy: m.Ruleset, Host: host, Changes: changes, States: states, Known: d.known, Budget: d.budget})
+	r, err := drift.Find(drift.Question{
+		Policy: m.Ruleset, Host: host, Changes: func() ([]string, error) { return m.Changes(ctx) },
+		States: states, Known: d.known, Budget: d.budget,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +226,26 @@ func (g *global) compareHost(ctx context.Context, args []string, d driftFlags) (
 			Applied: m.Confirmed, Checked: time.Now(), Took: time.Since(start),
 		},
 	}, nil
+}
+
+// hostAndPolicy reads both at the same time.
+func (g *global) hostAndPolicy(ctx context.Context, args []string) (*live.HostRules, *apply.Meant, error) {
+	var m *apply.Meant
+	var unknown error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		m, unknown = g.meant(ctx, args)
+	}()
+	host, err := live.Rules(ctx)
+	<-read
+	if errors.Is(unknown, apply.ErrNotConfirmed) {
+		unknown = usage(unknown.Error(), "`fwctl drift POLICY` compares with a policy that was not applied")
+	}
+	if unknown != nil {
+		return nil, nil, unknown
+	}
+	return host, m, err
 }
 
 // ruleTexts asks nft for the rules of a chain, for each chain once.
