@@ -20,14 +20,17 @@ type Meant struct {
 	Backend   string
 	Confirmed time.Time // when it was confirmed; zero if it is not the confirmed policy of the state
 	Warnings  []string  // about the host
+
+	stands bool // nobody committed anything since it was applied and read back
 }
 
 // ErrNotConfirmed says that the state holds no policy to compare with.
 var ErrNotConfirmed = errors.New("no policy was ever confirmed on this host")
 
 // Confirmed returns the confirmed policy, with the facts it was confirmed with.
-func Confirmed(o Options) (*Meant, error) {
-	b, err := NewStore(o.StateDir).bundle(confirmedFile)
+func Confirmed(ctx context.Context, o Options) (*Meant, error) {
+	store := NewStore(o.StateDir)
+	b, err := store.bundle(confirmedFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotConfirmed
 	}
@@ -38,7 +41,10 @@ func Confirmed(o Options) (*Meant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolve the confirmed policy: %w", err)
 	}
-	return &Meant{Policy: b.Manifest.Policy, Digest: b.Manifest.Digest, Ruleset: rs, Backend: b.Manifest.Backend, Confirmed: b.Manifest.Time}, nil
+	return &Meant{
+		Policy: b.Manifest.Policy, Digest: b.Manifest.Digest, Ruleset: rs, Backend: b.Manifest.Backend, Confirmed: b.Manifest.Time,
+		stands: stands(ctx, o.RunDir, store),
+	}, nil
 }
 
 // Understand returns the policy of the options as an apply would understand it
@@ -68,6 +74,9 @@ func Understand(ctx context.Context, o Options) (*Meant, error) {
 // Changes lists what its backend would change in fwctl's own rules to make the
 // host obey it, nothing if they are as they should be.
 func (m *Meant) Changes(ctx context.Context) ([]string, error) {
+	if m.stands {
+		return nil, nil
+	}
 	b, err := open(ctx, m.Backend)
 	if err != nil {
 		return nil, err

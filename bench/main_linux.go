@@ -21,6 +21,7 @@ type measurement struct {
 
 var measurements = []measurement{
 	{"services", measureServices},
+	{"drift", measureDrift},
 	{"group", measureGroup},
 	{"packets", measurePackets},
 	{"iptables", measureIPTables},

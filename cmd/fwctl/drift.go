@@ -270,5 +270,5 @@ func (g *global) meant(ctx context.Context, args []string) (*apply.Meant, error)
 	if len(args) > 0 {
 		return apply.Understand(ctx, o)
 	}
-	return apply.Confirmed(o)
+	return apply.Confirmed(ctx, o)
 }
