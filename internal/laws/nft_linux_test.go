@@ -2,6 +2,7 @@ package laws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -236,7 +237,7 @@ func (f *foreignCheck) view(h *live.HostRules, p packet.Packet) (*view, error) {
 		v.always, err = s.Always(n)
 	}
 	switch {
-	case err == packet.ErrBudget:
+	case errors.Is(err, packet.ErrBudget):
 		f.undecided++
 		return v, nil
 	case err != nil:
