@@ -120,13 +120,13 @@ func (s *Space) places(set Node, f func(place, Reach)) {
 type universe map[Field]Ranges
 
 func (s *Space) universe(over Node) universe {
+	lo := Any{Iface{Pattern: "lo"}, Iface{Out: true, Pattern: "lo"}}
+	if n := s.store.less(over, s.cond(lo)); n != False {
+		over = n
+	}
 	u := universe{}
 	for _, f := range []Field{FieldIn, FieldOut, FieldSrc, FieldDst} {
-		vs := s.values(over, f)
-		if vs != nil && (f == FieldIn || f == FieldOut) {
-			vs = vs.minus(Ranges{Single(Number(s.classOf("lo")))}, f.Width(s.is6))
-		}
-		u[f] = vs
+		u[f] = s.values(over, f)
 	}
 	return u
 }
@@ -143,12 +143,6 @@ func (u universe) fill(vs Ranges, f Field, width uint) Ranges {
 		return all
 	}
 	return vs
-}
-
-// minus returns the values that are in the set but not in another.
-func (rs Ranges) minus(other Ranges, width uint) Ranges {
-	gone := NewRanges(slices.Concat(rs.Complement(width), other)...)
-	return gone.Complement(width)
 }
 
 // reaches calls f for each block of protocols, types and ports, with the

@@ -57,7 +57,7 @@ POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true}) // --help is enough
 	root.AddCommand(
 		newCheck(g), newRender(g), newCompare(g), newExplain(g), newFacts(g), newSchema(g),
-		newApply(g), newStatus(g), newDrift(g), newBoot(g), newOff(g),
+		newPlan(g), newApply(g), newStatus(g), newDrift(g), newBoot(g), newOff(g),
 		newCompletion(g), newVersion(g),
 	)
 	return root

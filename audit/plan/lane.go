@@ -1,0 +1,155 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// lane is the host before and after at one hook and in one family.
+type lane struct {
+	hook   packet.Hook
+	is6    bool
+	policy *packet.Filter
+	after  *packet.Filter
+	space  *packet.Space
+
+	accepts struct{ before, after, policy packet.Node } // whom they let pass
+	over    packet.Node                                 // first packets of flows
+}
+
+func newLane(q Question, hook packet.Hook, is6 bool) (*lane, error) {
+	sources := q.Host.Sources(is6)
+	others := make([]packet.Source, len(sources))
+	for i, s := range sources {
+		others[i] = foreign(s)
+	}
+	l := &lane{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6)}
+	before := l.way(sources)
+	l.after = l.way(append(others, policySource(q.Policy, is6)))
+	l.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, before, l.after, l.policy)
+	if err := l.space.Assume(packet.Clock(q.Now, before, l.after, l.policy)); err != nil {
+		return nil, err
+	}
+	for _, x := range []struct {
+		f    *packet.Filter
+		into *packet.Node
+	}{{before, &l.accepts.before}, {l.after, &l.accepts.after}, {l.policy, &l.accepts.policy}} {
+		d, err := l.space.Build(x.f)
+		if err != nil {
+			return nil, err
+		}
+		if *x.into, err = l.space.Where(d, packet.OutcomeAccept); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	l.over, err = l.space.Set(packet.All{l.space.Frame(l.begin()), l.judged(), packet.FirstPackets()})
+	return l, err
+}
+
+// begin is the hook at which the way of packets begins.
+func (l *lane) begin() packet.Hook {
+	if l.hook == packet.Output {
+		return packet.Output
+	}
+	return packet.Prerouting
+}
+
+// judged is the condition of the packets that go to the hook, by the address
+// that they come with.
+func (l *lane) judged() packet.Cond {
+	local := packet.In{Field: packet.FieldDstType, Set: packet.Ranges{{Lo: packet.Number(uint64(packet.AddrLocal)), Hi: packet.Number(uint64(packet.AddrMulticast))}}}
+	switch l.hook {
+	case packet.Input:
+		return local
+	case packet.Forward:
+		return packet.Not{Cond: local}
+	}
+	return packet.All{}
+}
+
+// way is what becomes of packets on their whole way. Where rules give them other
+// destinations, they may go to other hooks than they seem to.
+func (l *lane) way(sources []packet.Source) *packet.Filter {
+	switch {
+	case l.hook == packet.Output:
+		return packet.Departure(sources...)
+	case redirects(sources):
+		return packet.Arrival(sources...)
+	}
+	return packet.ArrivalAt(l.hook, sources...)
+}
+
+func redirects(sources []packet.Source) bool {
+	return slices.ContainsFunc(sources, func(s packet.Source) bool {
+		f := s(packet.Prerouting)
+		return f != nil && (slices.ContainsFunc(f.Base, func(c *packet.Chain) bool { return c.NAT }) ||
+			f.Writes(packet.FieldDst) || f.Writes(packet.FieldDstType))
+	})
+}
+
+// policySource is the policy where its rendering stands.
+func policySource(rs *rules.Ruleset, is6 bool) packet.Source {
+	return func(h packet.Hook) *packet.Filter {
+		switch h {
+		case packet.Input, packet.Output, packet.Forward:
+			return rs.Filter(h, is6)
+		}
+		return nil
+	}
+}
+
+// foreign leaves fwctl's own rules out: its table of nftables, and in those of
+// iptables the jumps to its chains.
+func foreign(source packet.Source) packet.Source {
+	return func(h packet.Hook) *packet.Filter {
+		f := source(h)
+		if f == nil {
+			return nil
+		}
+		out := *f
+		out.Base, out.Chains = nil, map[string]*packet.Chain{}
+		for _, c := range f.Base {
+			if !isOwn(c.Name) {
+				out.Base = append(out.Base, withoutOwn(c))
+			}
+		}
+		for name, c := range f.Chains {
+			out.Chains[name] = withoutOwn(c)
+		}
+		return &out
+	}
+}
+
+// isOwn tells chains of fwctl's by their names, "inet fwctl input" or
+// "iptables filter FWCTL-INPUT".
+func isOwn(chain string) bool {
+	return strings.HasPrefix(chain, "inet fwctl ") || strings.HasPrefix(chain[strings.LastIndex(chain, " ")+1:], "FWCTL-")
+}
+
+func withoutOwn(c *packet.Chain) *packet.Chain {
+	out := *c
+	out.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(s packet.Step) bool { return leadsToOwn(s) })
+	return &out
+}
+
+func leadsToOwn(s packet.Step) bool {
+	return isOwn(s.Chain) || slices.ContainsFunc(s.Cases, leadsToOwn)
+}
+
+// changed returns the packets that are accepted and were not, or the other way
+// round, for some value of the unknowns.
+func (l *lane) changed(k Kind) (packet.Node, error) {
+	a, b := l.accepts.after, l.accepts.before
+	if k == Closed {
+		a, b = b, a
+	}
+	n, err := l.space.Minus(a, b)
+	if err != nil {
+		return 0, err
+	}
+	return l.space.And(n, l.over)
+}

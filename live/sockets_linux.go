@@ -1,0 +1,81 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+// Connections lists the flows that connection tracking knows. It needs
+// CAP_NET_ADMIN. What comes and goes meanwhile may be missing.
+func Connections() ([]Connection, error) {
+	var out []Connection
+	for _, family := range []netlink.InetFamily{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		flows, err := connections(family)
+		if err != nil {
+			return nil, fmt.Errorf("list the connections: %w", err)
+		}
+		for _, f := range flows {
+			if c, ok := connection(f); ok {
+				out = append(out, c)
+			}
+		}
+	}
+	return out, nil
+}
+
+func connections(family netlink.InetFamily) (flows []*netlink.ConntrackFlow, err error) {
+	for range dumpTries {
+		flows, err = netlink.ConntrackTableList(netlink.ConntrackTable, family)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return flows, err
+		}
+	}
+	return flows, nil // as good as it gets on a busy host
+}
+
+// connection leaves out ICMP, whose types the library does not tell: its flows
+// last for seconds.
+func connection(f *netlink.ConntrackFlow) (Connection, bool) {
+	proto := packet.Proto(f.Forward.Protocol)
+	src, ok1 := netip.AddrFromSlice(f.Forward.SrcIP)
+	dst, ok2 := netip.AddrFromSlice(f.Forward.DstIP)
+	if !ok1 || !ok2 || proto.IsICMP() {
+		return Connection{}, false
+	}
+	c := Connection{Proto: proto, Src: netip.AddrPortFrom(src.Unmap(), 0), Dst: netip.AddrPortFrom(dst.Unmap(), 0)}
+	if proto.HasPorts() {
+		c.Src, c.Dst = netip.AddrPortFrom(src.Unmap(), f.Forward.SrcPort), netip.AddrPortFrom(dst.Unmap(), f.Forward.DstPort)
+	}
+	return c, true
+}
+
+// Listeners lists the sockets of this network namespace that take packets from
+// anywhere. It needs no privilege.
+func Listeners() ([]Listener, error) {
+	var out []Listener
+	for _, x := range []struct {
+		file  string
+		proto packet.Proto
+	}{{"tcp", packet.TCP}, {"tcp6", packet.TCP}, {"udp", packet.UDP}, {"udp6", packet.UDP}} {
+		text, err := os.ReadFile("/proc/thread-self/net/" + x.file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the listeners: %w", err)
+		}
+		ls, err := parseSockets(string(text), x.proto)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ls...)
+	}
+	return out, nil
+}

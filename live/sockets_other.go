@@ -1,0 +1,17 @@
+//go:build !linux
+
+package live
+
+import "errors"
+
+// Connections lists the flows that connection tracking knows. On this system it
+// cannot.
+func Connections() ([]Connection, error) {
+	return nil, errors.New("connections can be listed on Linux only")
+}
+
+// Listeners lists the sockets that take packets from anywhere. On this system it
+// cannot.
+func Listeners() ([]Listener, error) {
+	return nil, errors.New("listeners can be listed on Linux only")
+}
