@@ -22,7 +22,7 @@ import (
 
 // How much the ordinary run does, and the long one (FWCTL_SOAK).
 const (
-	rulesetsOrdinary  = 200
+	rulesetsOrdinary  = 90
 	rulesetsSoak      = 2000
 	packetsPerRuleset = 600
 )
