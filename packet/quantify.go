@@ -41,3 +41,21 @@ func (s *store) differIn(over, f, g Node) Node {
 	*s.slot(opDifferIn, over, f, g) = cached{opDifferIn, over, f, g, n}
 	return n
 }
+
+// Holding returns the unknowns that a set asks for when a packet has come to
+// them, with the values that the packet's facts give them.
+func (s *Space) Holding(set Node, f *Facts) []Held {
+	var out []Held
+	for n := set; n >= terminals; {
+		b := s.store.nodes[n]
+		bit := s.bitOf(f, b.level)
+		if isUnknown(b.level) {
+			key := s.keys[b.level-firstLevel[fieldCount]]
+			out = append(out, Held{key, bit, s.flags[key]})
+		}
+		if n = b.lo; bit {
+			n = b.hi
+		}
+	}
+	return out
+}

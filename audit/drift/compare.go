@@ -427,6 +427,7 @@ var ErrDisagree = errors.New("internal error: two ways of deciding a packet do n
 
 // witness picks a packet and has both filters decide it, apart from the diagrams.
 func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
+	whole := set
 	for _, wanted := range c.wanted {
 		good, err := c.space.And(set, wanted)
 		if err != nil {
@@ -441,6 +442,7 @@ func (c *comparison) witness(set packet.Node, d differing) (witnessed, error) {
 		return witnessed{}, err
 	}
 	w := witnessed{Witness: found}
+	found.Unknowns = c.space.Holding(whole, found.Facts)
 	usual(found.Facts, c.at, c.policy.Filter, c.now.Filter)
 	c.realLinks(found, d)
 	p, h := *found.Facts, *found.Facts
