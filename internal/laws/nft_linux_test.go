@@ -23,12 +23,16 @@ import (
 // How much the ordinary run does, and the long one (FWCTL_SOAK).
 const (
 	rulesetsOrdinary  = 90
+	waysOrdinary      = 25
 	rulesetsSoak      = 2000
 	packetsPerRuleset = 600
 )
 
-func rulesets(t *testing.T) int {
+func rulesets(t *testing.T, o gen.NFTOptions) int {
 	n := rulesetsOrdinary
+	if o.Way {
+		n = waysOrdinary
+	}
 	if os.Getenv("FWCTL_SOAK") != "" {
 		n = rulesetsSoak
 	}
@@ -46,7 +50,7 @@ func foreign(t *testing.T, o gen.NFTOptions) {
 	t.Parallel()
 	first := number(t, "FWCTL_SEED", 1)
 	f := &foreignCheck{T: t, lab: netlab.New(t, gen.Host()), o: o, budget: foreignBudget}
-	for seed := first; seed < first+rulesets(t) && f.found < mostMismatches; seed++ {
+	for seed := first; seed < first+rulesets(t, o) && f.found < mostMismatches; seed++ {
 		f.ruleset(uint64(seed))
 	}
 	t.Logf("%d packets, of %d nobody knows; %d lines that nft refused, %d diagrams undecided; %v", f.packets, f.open, f.refused, f.undecided, f.hits)
