@@ -1,10 +1,17 @@
 package laws
 
 import (
+	"context"
 	"io/fs"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	applyipt "github.com/fwctl/fwctl/apply/iptables"
 	"github.com/fwctl/fwctl/internal/gen"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/policies"
@@ -80,4 +87,74 @@ func provedText(t *testing.T, i int, text string, rs *rules.Ruleset, h *rules.Ho
 		}
 	}
 	return true
+}
+
+// What iptables-save prints after an apply, whatever was applied before, means
+// the policy, too (L4).
+func TestIptablesAppliedMeansThePolicy(t *testing.T) {
+	for _, v := range []struct {
+		variant applyipt.Variant
+		name    string
+	}{{applyipt.NFT, "nft"}, {applyipt.Legacy, "legacy"}} {
+		t.Run(v.name, func(t *testing.T) {
+			runtime.LockOSThread() // never unlocked: the thread and its namespace end with the test
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				if os.Getenv("CI") == "true" {
+					t.Fatalf("no network namespace: %v", err)
+				}
+				t.Skipf("needs root and network namespaces: %v", err)
+			}
+			r := rand.New(rand.NewPCG(13, 13))
+			for i := range number(t, "FWCTL_POLICIES", 40) {
+				provedApplied(t, i, gen.Policy(r, gen.Options{}), v.variant, v.name)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+func provedApplied(t *testing.T, i int, text string, variant applyipt.Variant, name string) {
+	t.Helper()
+	h, ctx := gen.Host(), context.Background()
+	rs, _ := gen.Load(text, h)
+	c, err := applyipt.Open(ctx, applyipt.Options{Variant: variant, NoIPSet: i%3 == 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prog, problems := rendeript.Render(rs, rendeript.Options{IPSet: c.IPSet})
+	if problems.Err() != nil {
+		t.Fatal(problems)
+	}
+	if _, err := c.Apply(ctx, prog); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	sets := readipt.ParseSets(output(t, "ipset", "save"), nil)
+	for is6, command := range map[bool]string{false: "iptables-", true: "ip6tables-"} {
+		save := readipt.Parse(output(t, command+name+"-save"))
+		for _, hook := range hooks {
+			got := readipt.Filter(save, hook, is6, readipt.Options{Sets: sets, Protocols: protocols(t)})
+			proved(t, i, text, rs, h, rs.Filter(hook, is6), got, is6)
+		}
+	}
+}
+
+func output(t *testing.T, command string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(command, args...).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	return string(out)
+}
+
+// protocols are the names that iptables-save prints on this host.
+func protocols(t *testing.T) readipt.Protocols {
+	t.Helper()
+	text, err := os.ReadFile("/etc/protocols")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readipt.ParseProtocols(string(text))
 }

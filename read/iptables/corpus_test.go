@@ -300,6 +300,7 @@ func spelledOtherwise(a, b *packet.Filter, text string) bool {
 func FuzzFilter(f *testing.F) {
 	f.Add("*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp ! --dport 22:80 -s 10.0.0.0/8,192.0.2.1 -i eth+ -j ACCEPT\n-A INPUT -m set --match-set a src,dst -g X\n-A X -j X\nCOMMIT\n", "create a hash:net,port family inet\nadd a 10.0.0.0/8,tcp:80-90 nomatch\n")
 	f.Add("-A INPUT -m conntrack ! --ctstate NEW,DNAT --ctorigdst 10.0.0.1/255.0.255.0 -j MARK --set-xmark 1/2\n-A INPUT -p icmp --icmp-type 3/0:4 -j DNAT\n-I INPUT 1 -m hashlimit --hashlimit-upto 5/min --hashlimit-burst 5 --hashlimit-mode srcip --hashlimit-name x -j FOO\n", "create b list:set\nadd b b\n")
+	f.Add("-A X\n-A INPUT -mset --match-set a src,dst -gX\n-A X -jX", "create a hash:net,port \nadd a 10.0.0.0/8,tcp:80-0 nomatch") // a reversed range
 	f.Fuzz(func(t *testing.T, text, sets string) {
 		save, known := Parse(text), ParseSets(sets, nil)
 		for hook := range hookChains {

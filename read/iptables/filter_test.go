@@ -195,7 +195,7 @@ create hosts hash:ip family inet netmask 24 timeout 600
 add hosts 203.0.113.0
 create open hash:ip,port family inet
 add open 198.51.100.7,tcp:22
-add open 198.51.100.7,udp:50-60
+add open 198.51.100.7,udp:60-50
 add open 198.51.100.7,icmp:echo-request
 add open 198.51.100.7,vrrp:0
 create ports bitmap:port range 0-1023

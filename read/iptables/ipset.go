@@ -173,7 +173,15 @@ func (s *Set) addrPortion(text string) (portion, bool) {
 		return portion{values: prefixRange(p), length: p.Bits()}, ok
 	}
 	last, ok := s.prefix(to)
-	return portion{values: packet.Range{Lo: prefixRange(p).Lo, Hi: prefixRange(last).Hi}, length: p.Bits()}, ok
+	return portion{values: ordered(packet.Range{Lo: prefixRange(p).Lo, Hi: prefixRange(last).Hi}), length: p.Bits()}, ok
+}
+
+// ordered is a range whose ends ipset puts into order, as the kernel does.
+func ordered(r packet.Range) packet.Range {
+	if r.Lo.Compare(r.Hi) > 0 {
+		return packet.Range{Lo: r.Hi, Hi: r.Lo}
+	}
+	return r
 }
 
 func (s *Set) prefix(text string) (netip.Prefix, bool) {
@@ -206,6 +214,7 @@ func portPortion(text string, protocols Protocols) (portion, bool) {
 	case packet.TCP, packet.UDP, packet.SCTP, packet.UDPLite:
 		p.shape = shapePorts
 		p.values, ok = span(value, "-", 16)
+		p.values = ordered(p.values)
 	case packet.ICMP, packet.ICMPv6:
 		p.shape = shapeICMP
 		var typ uint64
