@@ -1,6 +1,7 @@
 // Package live reads the running host, and changes nothing on it: its links,
 // addresses and time zone ([Facts]), the addresses of DNS names ([Resolve]), who
-// else has rules in the kernel ([Look]), and whether a file can be trusted
+// else has rules in the kernel ([Look]), everything in the kernel that decides on
+// packets, read as one state ([Rules]), and whether a file can be trusted
 // ([Trust]).
 //
 // Facts go into rules.Host and from there into rules.Resolve as an argument;

@@ -58,7 +58,7 @@ func (h *HostRules) Sources(is6 bool) []packet.Source {
 	sources := []packet.Source{remembered(nftables.Source(h.Tables, is6, h.Links))}
 	for _, s := range h.Saves {
 		if s.Is6 == is6 {
-			sources = append(sources, remembered(s.Source(h.IPTables)))
+			sources = s.beside(sources, remembered(s.Source(h.IPTables)))
 		}
 	}
 	return sources

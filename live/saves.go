@@ -50,6 +50,33 @@ func (s Save) Source(opt iptables.Options) packet.Source {
 	}
 }
 
+// beside adds the rules to those of others. Of chains at one priority the kernel
+// asks that one first which was registered last, and no listing says which that
+// was. It makes a difference where both refuse a packet and one answers.
+func (s Save) beside(others []packet.Source, source packet.Source) []packet.Source {
+	first := packet.Unknown{Key: s.source() + " comes before nftables where both have one priority"}
+	return slices.Concat([]packet.Source{when(first, source)}, others, []packet.Source{when(packet.Not{Cond: first}, source)})
+}
+
+// when is the source for packets that fulfil a condition.
+func when(c packet.Cond, source packet.Source) packet.Source {
+	return func(h packet.Hook) *packet.Filter {
+		f := source(h)
+		if f == nil {
+			return nil
+		}
+		out := &packet.Filter{Hook: f.Hook, Chains: f.Chains}
+		for _, b := range f.Base {
+			chain := *b
+			if chain.When = c; b.When != nil {
+				chain.When = packet.All{c, b.When}
+			}
+			out.Base = append(out.Base, &chain)
+		}
+		return out
+	}
+}
+
 // tablePriority is where the tables stand at a hook
 // (linux/netfilter_ipv4.h, NF_IP_PRI_*).
 var tablePriority = map[string]int{"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}

@@ -202,6 +202,10 @@ func (s Side) nameUnlessSaid() string {
 // sections lists which parts of the policy decide on the packets of a set.
 func (c *comparison) sections(set packet.Node, w witnessed) ([]string, error) {
 	var names []string
+	set, err := c.space.And(set, c.clock)
+	if err != nil {
+		return nil, err
+	}
 	for {
 		if name := w.policy.By.Name; !slices.Contains(names, name) {
 			names = append(names, name)

@@ -201,7 +201,7 @@ func (h *host) replayOne(f drift.Finding, x drift.Example) {
 	unusual := func(cond string) bool {
 		return strings.HasPrefix(cond, "not ") || !strings.HasPrefix(cond, "before ") && !strings.Contains(cond, "fewer than")
 	}
-	if slices.ContainsFunc(x.If, unusual) || !gen.Deliverable(p, h.facts) || x.State == "other" || !carries(p) {
+	if slices.ContainsFunc(x.If, unusual) || !gen.Deliverable(p, h.facts) || x.State == "other" || !carries(p) || p.In == "lo" || p.Out == "lo" {
 		h.left++
 		return
 	}

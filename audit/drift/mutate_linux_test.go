@@ -180,10 +180,14 @@ func kindOf(policy, kernel packet.Verdict) drift.Kind {
 }
 
 // has reports whether there is a finding of the kind; one that depends on what is
-// not understood counts, too.
+// not understood counts, too. The answer of a rejection is a packet that has to
+// get out, so one that is missing may be found at the output hook.
 func has(r *drift.Report, k drift.Kind, hook packet.Hook) bool {
 	for _, f := range r.Findings {
-		if f.Hook == hook.String() && (f.Kind == k || f.Kind == drift.Unknown) {
+		switch {
+		case f.Hook == hook.String() && (f.Kind == k || f.Kind == drift.Unknown):
+			return true
+		case k == drift.Answer && f.Hook == packet.Output.String():
 			return true
 		}
 	}
@@ -229,7 +233,7 @@ func (m *mutations) judged(p packet.Packet) bool {
 	switch {
 	case p.State != packet.New || gen.KernelState(p) != packet.New || !gen.Deliverable(p, m.facts):
 		return false
-	case p.Proto == packet.TCP && p.Flags != packet.SYN:
+	case p.Proto == packet.TCP && p.Flags != packet.SYN, p.In == "lo", p.Out == "lo": // these pass output and input
 		return false
 	case p.Hook == packet.Output:
 		return m.rs.Outbound != packet.Accept || len(m.rs.OutboundBlocks) > 0

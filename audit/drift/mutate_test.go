@@ -58,6 +58,9 @@ func flipBit(bits int) func(*rand.Rand, string) string {
 	digits := regexp.MustCompile(`\d+$`)
 	return func(r *rand.Rand, s string) string {
 		at := digits.FindStringIndex(s)
+		if at == nil {
+			return s // the last digit of an IPv6 address may be a letter
+		}
 		n, err := strconv.Atoi(s[at[0]:])
 		if err != nil {
 			return s
