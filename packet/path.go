@@ -57,6 +57,7 @@ func Arrival(sources ...Source) *Filter {
 	p.Base = []*Chain{arrived()}
 	p.hook(Prerouting, nil, sources)
 	p.hook(Input, local, sources)
+	p.Base = append(p.Base, routed())
 	p.hook(Forward, Not{local}, sources)
 	p.hook(Postrouting, Not{local}, sources)
 	return p.Filter
@@ -94,6 +95,17 @@ func (f *Facts) Local() bool { return f.holds(local) }
 func arrived() *Chain {
 	none := Step{Writes: []Write{{Field: FieldMark, Mask: Ones(32)}}, Outcome: OutcomeContinue}
 	return &Chain{Name: "arrival", Policy: OutcomeAccept, Rules: []Step{none, begins()}}
+}
+
+// HopsRouted names the unknown hop limit of a packet that was sent on.
+const HopsRouted = "hops after routing"
+
+// routed is what routing does to a packet that it sends on: it has a hop less,
+// which is no constant.
+func routed() *Chain {
+	return &Chain{Name: "routing", Policy: OutcomeAccept, When: Not{local}, Rules: []Step{{
+		Writes: []Write{{Field: FieldTTL, Mask: Ones(8), Unknown: HopsRouted}}, Outcome: OutcomeContinue,
+	}}}
 }
 
 // begins is what tracking knows of the first packet of a connection.

@@ -270,11 +270,11 @@ func (g *nftGen) statement() string {
 	if !g.way { // routing refuses what is not for this host
 		all = append(all, "meta pkttype set broadcast")
 		if g.has4() {
-			all = append(all, "ip daddr set ip saddr and 255.255.255.254")
+			all = append(all, "ip daddr set ip saddr and 255.255.255.254", "ip saddr set 198.51.100.7")
 		}
 	}
 	if g.has4() {
-		all = append(all, "ip ttl set 64", "ip saddr set 198.51.100.7", "update @dyn4 { ip saddr }", "add @dyn4 { ip daddr limit rate 1000000/second }",
+		all = append(all, "ip ttl set 64", "update @dyn4 { ip saddr }", "add @dyn4 { ip daddr limit rate 1000000/second }",
 			"meta mark set ip saddr and 0xff")
 	}
 	if g.has6() {
@@ -284,7 +284,7 @@ func (g *nftGen) statement() string {
 	case "tcp", "udp", "th":
 		all = append(all, "meta mark set "+g.proto+" dport map { 22 : 1, 80 : 2, 1000-1010 : 3 }")
 	}
-	if g.proto == "tcp" || g.proto == "udp" {
+	if !g.way && (g.proto == "tcp" || g.proto == "udp") { // what tracking has not seen yet would be another flow
 		all = append(all, g.proto+" dport set 80", g.proto+" sport set 53")
 	}
 	return g.one(all...)

@@ -263,6 +263,9 @@ func NFTPackets(r *rand.Rand, n int, o NFTOptions) []packet.Packet {
 			continue
 		}
 		p = pk.inState(p)
+		if p.State == packet.Untracked && (o.Way || p.Hook == packet.Output) {
+			continue // chains before tracking do not know that yet
+		}
 		if o.Way {
 			p = pk.arriving(p)
 		}

@@ -139,7 +139,10 @@ func (x *exec) equal(bits []bit, want []byte) packet.Cond {
 		case bitTime:
 			return x.opaqueTest(bits, cmpEq, want)
 		default:
-			groups = add(groups, b, w != b.one)
+			var possible bool
+			if groups, possible = add(groups, b, w != b.one); !possible {
+				return packet.Never
+			}
 		}
 	}
 	for _, g := range groups {
@@ -160,7 +163,8 @@ func isNever(c packet.Cond) bool {
 	return ok && len(a) == 0
 }
 
-func add(groups []group, b bit, one bool) []group {
+// add adds an equation, and reports whether it does not contradict another.
+func add(groups []group, b bit, one bool) ([]group, bool) {
 	at := slices.IndexFunc(groups, func(g group) bool { return g.kind == b.kind && g.field == b.field && g.ref == b.ref })
 	if at < 0 {
 		at = len(groups)
@@ -168,12 +172,14 @@ func add(groups []group, b bit, one bool) []group {
 	}
 	g := &groups[at]
 	m := packet.Bit(uint(b.index))
+	before := g.mask.And(m) != packet.Value{}
+	was := g.value.And(m) != packet.Value{}
 	g.count++
 	g.mask = g.mask.Or(m)
 	if one {
 		g.value = g.value.Or(m)
 	}
-	return groups
+	return groups, !before || was == one
 }
 
 func (x *exec) groupTest(g group, bits []bit, want []byte) packet.Cond {

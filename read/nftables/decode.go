@@ -10,6 +10,7 @@ type Table struct {
 	Family uint8 // NFPROTO_*: 1 inet, 2 ip, 10 ip6
 	Name   string
 	Flags  uint32 // NFT_TABLE_F_*: 1 dormant, 2 owner, 4 persist
+	Handle uint64 // grows from table to table, whatever their families
 	Chains []Chain
 	Rules  []Rule // in the order of their chains
 	Sets   []Set
@@ -83,7 +84,7 @@ type Verdict struct {
 
 // Attribute numbers, all from linux/netfilter/nf_tables.h.
 const (
-	tableName, tableFlags = 1, 2
+	tableName, tableFlags, tableHandle = 1, 2, 4
 
 	chainName, chainHook, chainPolicy, chainType, chainFlags, chainUserData = 3, 4, 5, 7, 10, 12
 	hookNum, hookPriority                                                   = 1, 2
@@ -112,6 +113,8 @@ func DecodeTable(family uint8, b []byte) (*Table, error) {
 			t.Name = text(a.Data)
 		case tableFlags:
 			t.Flags = uint32(number(a.Data))
+		case tableHandle:
+			t.Handle = number(a.Data)
 		}
 		return nil
 	})

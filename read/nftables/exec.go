@@ -17,7 +17,7 @@ type exec struct {
 	*reader
 	class protoClass
 	place packet.Place
-	keys  map[string]string // of unknowns: by where they occur in the rule
+	rule  *ruleState
 
 	regs  [registerBits]bit
 	whats []opaqueLoad
@@ -27,6 +27,16 @@ type exec struct {
 	over  bool          // the rule ended
 	whole bool          // it was asked whether the packet is a fragment
 }
+
+// ruleState is what all ways through a rule have in common.
+type ruleState struct {
+	keys  map[string]string // of unknowns: by where they occur in the rule
+	forks int               // how many ways were followed
+}
+
+// mostForks bounds the ways through one rule: each look-up in a map is as many as
+// the map has values.
+const mostForks = 2048
 
 // run runs what is left of the rule and returns what it does.
 func (x *exec) run() []packet.Step {
@@ -44,6 +54,11 @@ func (x *exec) child() *exec {
 	y := *x
 	y.conds, y.steps = nil, nil
 	y.whats = slices.Clip(y.whats)
+	if x.rule.forks++; x.rule.forks > mostForks {
+		y.exprs = nil
+		y.require(y.unknown("a rule with too many ways through it", true))
+		y.end(packet.OutcomeUnknown, "")
+	}
 	return &y
 }
 
@@ -140,7 +155,7 @@ func (x *exec) unknown(text string, unsupported bool) packet.Cond {
 
 func (x *exec) key(text string) string {
 	at := strconv.Itoa(len(x.exprs)) + " " + text
-	if key, ok := x.keys[at]; ok {
+	if key, ok := x.rule.keys[at]; ok {
 		return key
 	}
 	key := text
@@ -150,7 +165,7 @@ func (x *exec) key(text string) string {
 	if x.hook == packet.Prerouting || x.hook == packet.Postrouting {
 		key += " at " + x.hook.String() // other hooks of the packet's way have their own
 	}
-	x.keys[at] = key
+	x.rule.keys[at] = key
 	return key
 }
 
@@ -449,7 +464,7 @@ func (x *exec) object(e Expr, a *args) {
 			x.require(x.unknown(x.exprText(e), true))
 			return
 		}
-		x.require(x.member(x.load(a.num(objrefSreg), int(s.KeyLen)), s, entriesOf(s)))
+		x.require(x.member(x.load(a.num(objrefSreg), int(s.KeyLen)), s, x.entriesOf(s)))
 		kind = uint64(s.ObjType)
 	}
 	switch kind {

@@ -86,6 +86,8 @@ func Filter(tables []*Table, hook packet.Hook, is6 bool, links Links) *packet.Fi
 // be put together with other rules of the host. A table of iptables-nft belongs
 // among the tables only if its text is not read, too: see [IsIPTables].
 func Source(tables []*Table, is6 bool, links Links) packet.Source {
+	tables = slices.Clone(tables)
+	slices.SortStableFunc(tables, func(a, b *Table) int { return cmp.Compare(a.Handle, b.Handle) })
 	filled := map[*Table]map[string]bool{}
 	for _, t := range tables {
 		filled[t] = filledSets(t)
@@ -106,6 +108,7 @@ func Source(tables []*Table, is6 bool, links Links) packet.Source {
 			r := reader{
 				Filter: f, table: t, hook: hook, is6: is6, links: links, linkOrder: order, open: open, seen: seen, filled: filled[t],
 				sets: map[string]*Set{}, rules: map[string][]Rule{}, writes: writes(t),
+				entries: map[string][]entry{}, members: map[string]packet.Cond{},
 			}
 			r.read()
 		}
@@ -143,6 +146,9 @@ type reader struct {
 	seen      map[string]int  // how often each text of an unknown occurred
 	filled    map[string]bool // sets that rules fill
 	writes    bool            // rules give fields new values
+	depth     int             // of the chain that is being read
+	entries   map[string][]entry
+	members   map[string]packet.Cond // of large sets, by set and key
 }
 
 // priorityTracking is where tracking stands at prerouting and output
@@ -176,11 +182,17 @@ func (r *reader) base(c Chain) {
 	r.Base = append(r.Base, out)
 }
 
+// mostDepth is more than the chains that nf_tables allows one below the other. A
+// chain below it is missing, which decides nothing.
+const mostDepth = 64
+
 // called returns the name under which a chain is called, and reads it if it was
 // not read.
 func (r *reader) called(name string) string {
 	full := r.chainName(name)
-	if r.Chains[full] == nil {
+	if r.Chains[full] == nil && r.depth < mostDepth {
+		r.depth++
+		defer func() { r.depth-- }()
 		c := &packet.Chain{Name: full, Policy: packet.OutcomeAccept}
 		r.Chains[full] = c
 		c.Rules = r.steps(name)
@@ -220,12 +232,12 @@ func (r *reader) steps(chain string) []packet.Step {
 func (r *reader) ruleSteps(rule *Rule) []packet.Step {
 	place := packet.Place{
 		Source: "nftables", Table: familyName(r.table.Family) + " " + r.table.Name, Chain: rule.Chain,
-		Handle: rule.Handle, Name: Comment(rule.UserData), Text: r.table.RuleText(rule),
+		Handle: rule.Handle, Name: Comment(rule.UserData), Text: r.table.RuleText(rule, r.links),
 	}
-	keys := map[string]string{}
+	state := &ruleState{keys: map[string]string{}}
 	var out []packet.Step
 	for _, class := range protoClasses(rule.Exprs) {
-		x := &exec{reader: r, class: class, place: place, keys: keys, exprs: rule.Exprs}
+		x := &exec{reader: r, class: class, place: place, rule: state, exprs: rule.Exprs}
 		if class.protos != nil {
 			x.require(packet.In{Field: packet.FieldProto, Set: class.protos})
 		}

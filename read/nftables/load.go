@@ -258,7 +258,7 @@ func (x *exec) setMeta(e Expr, key, sreg uint64) {
 func (x *exec) ct(e Expr, a *args) {
 	key := a.num(ctKey)
 	if a.has(ctSreg) {
-		if key == keyCTMark {
+		if key == keyCTMark && !x.early { // there is no entry to write to before tracking
 			x.write(x.assign(hostOrder(numberBits(bitField, packet.FieldCTMark, 32)), x.load(a.num(ctSreg), 4), x.exprText(e)))
 		}
 		return
@@ -279,11 +279,24 @@ func (x *exec) ct(e Expr, a *args) {
 		x.fail()
 		return
 	}
+	if key == keyCTProtocol {
+		x.ctProtocol(e, a)
+		return
+	}
 	bits := x.ctBits(key, a)
 	if bits == nil {
 		bits = x.opaque(ifNameSize, x.loadText(e), key != keyPkts && key != keyBytes && key != keyAvgPkt && key != keyExpiration)
 	}
 	x.store(a.num(ctDreg), bits)
+}
+
+// ctProtocol is that of the packet, unless it is an ICMP error about another.
+func (x *exec) ctProtocol(e Expr, a *args) {
+	b := x.branches()
+	related := isField(packet.FieldState, uint64(packet.Related))
+	b.when(related, func(y *exec) { y.store(a.num(ctDreg), y.opaque(1, y.loadText(e), true)) })
+	b.otherwise(func(y *exec) { y.store(a.num(ctDreg), numberBits(bitField, packet.FieldProto, 8)) })
+	b.done()
 }
 
 // statePlace is the bit of ct state that stands for a State
@@ -314,8 +327,6 @@ func (x *exec) ctBits(key uint64, a *args) []bit {
 		return hostOrder(wide(numberBits(bitField, packet.FieldCTStatus, 16), 4))
 	case keyCTMark:
 		return hostOrder(numberBits(bitField, packet.FieldCTMark, 32))
-	case keyCTProtocol:
-		return numberBits(bitField, packet.FieldProto, 8)
 	case keyL3Protocol:
 		return constBits([]byte{x.family()})
 	case keyProtoDst:

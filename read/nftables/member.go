@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/fwctl/fwctl/packet"
@@ -30,7 +31,7 @@ func (x *exec) lookup(a *args) {
 	bits := x.load(a.num(lookupSreg), int(s.KeyLen))
 	switch {
 	case !a.has(lookupDreg):
-		c := x.member(bits, s, entriesOf(s))
+		c := x.inSet(bits, s)
 		if a.flag(lookupFlags, 1) { // NFT_LOOKUP_F_INV
 			c = x.outside(c, bits, s)
 		}
@@ -230,6 +231,35 @@ func (p part) values(lo, hi packet.Value, is6 bool) (packet.Range, bool) {
 // fields.
 const maxGroups = 65536
 
+// entriesOf returns the entries of a set, made once.
+func (r *reader) entriesOf(s *Set) []entry {
+	out, ok := r.entries[s.Name]
+	if !ok {
+		out = entriesOf(s)
+		r.entries[s.Name] = out
+	}
+	return out
+}
+
+// fromLarge is the number of elements from which on the condition for a set is
+// kept for other rules.
+const fromLarge = 64
+
+// inSet is the condition that the key is in the set.
+func (x *exec) inSet(bits []bit, s *Set) packet.Cond {
+	entries := x.entriesOf(s)
+	if len(entries) < fromLarge || kindIs(bits, bitOpaque) {
+		return x.member(bits, s, entries)
+	}
+	key := fmt.Sprint(s.Name, x.class.kind, bits)
+	c, ok := x.members[key]
+	if !ok {
+		c = x.member(bits, s, entries)
+		x.members[key] = c
+	}
+	return c
+}
+
 // member is the condition that the key is one of the entries.
 func (x *exec) member(bits []bit, s *Set, entries []entry) packet.Cond {
 	switch {
@@ -398,7 +428,7 @@ func choices[T comparable](entries []entry, value func(*Element) T) (out []choic
 // verdictMap ends the rule with the verdict that the map has for the key; a key
 // that it does not have ends the rule, too, without one.
 func (x *exec) verdictMap(bits []bit, s *Set) {
-	list, rest := choices(entriesOf(s), func(e *Element) Verdict {
+	list, rest := choices(x.entriesOf(s), func(e *Element) Verdict {
 		if e.Verdict == nil {
 			return Verdict{Code: verdictBreak}
 		}
@@ -406,7 +436,7 @@ func (x *exec) verdictMap(bits []bit, s *Set) {
 	})
 	b := x.branches()
 	for _, c := range list {
-		b.when(x.member(bits, s, c.entries), func(y *exec) { y.verdict(c.value) })
+		b.verdict(x.member(bits, s, c.entries), c.value)
 	}
 	if rest != nil {
 		b.otherwise(func(y *exec) { y.verdict(*rest) })
@@ -419,10 +449,10 @@ const maxChoices = 256
 
 // dataMap goes on with the value that the map has for the key.
 func (x *exec) dataMap(bits []bit, s *Set, dreg uint64) {
-	list, rest := choices(entriesOf(s), func(e *Element) string { return string(e.Data) })
+	list, rest := choices(x.entriesOf(s), func(e *Element) string { return string(e.Data) })
 	if len(list) > maxChoices {
 		key := x.keyText(bits)
-		x.require(x.member(bits, s, entriesOf(s)))
+		x.require(x.inSet(bits, s))
 		x.store(dreg, x.opaque(ifNameSize, "what "+x.setName(s.Name)+" has for "+key, true))
 		return
 	}
@@ -453,6 +483,21 @@ func (b *branches) when(c packet.Cond, set func(*exec)) {
 		return
 	}
 	b.add(c, set)
+}
+
+// verdict is when for a verdict, which mostly ends the rule.
+func (b *branches) verdict(c packet.Cond, v Verdict) {
+	if v.Code == verdictContinue {
+		b.when(c, func(*exec) {})
+		return
+	}
+	b.tried = append(b.tried, c)
+	if b.x.impossible(c) {
+		return
+	}
+	y := exec{reader: b.x.reader, place: b.x.place, conds: packet.All{c}}
+	y.verdict(v)
+	b.cases = append(b.cases, y.steps...)
 }
 
 func (b *branches) add(c packet.Cond, set func(*exec)) {

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -30,6 +31,8 @@ type translation struct {
 	freePort         packet.Field
 	status           uint64 // the bits of ct status that say so
 	writes           []packet.Write
+	same             packet.All // holds for packets to which nothing new is given
+	varies           bool       // it is not known what they are given
 }
 
 func (x *exec) translation(dst bool) *translation {
@@ -93,6 +96,11 @@ func (t *translation) choice(f, free packet.Field, span []packet.Value) []packet
 	if fixed != (packet.Value{}) {
 		ws = append(ws, packet.Write{Field: f, Mask: fixed, Value: span[0].And(fixed)})
 	}
+	if fixed == packet.Ones(width) {
+		t.unchanged(f, span[0])
+	} else {
+		t.varies = true
+	}
 	if open := packet.Ones(width).Xor(fixed); open != (packet.Value{}) {
 		w := packet.Write{Field: f, Mask: open, Copy: true, From: free}
 		if free == f {
@@ -103,12 +111,36 @@ func (t *translation) choice(f, free packet.Field, span []packet.Value) []packet
 	return ws
 }
 
-// done ends the rule: the packet is accepted, and its connection translated.
+// unchanged adds the condition that the field has the value anyway. A packet
+// without ports is given none.
+func (t *translation) unchanged(f packet.Field, v packet.Value) {
+	is := packet.Cond(packet.In{Field: f, Set: packet.Ranges{packet.Single(v)}})
+	if f == t.port {
+		ports := append(packet.Ranges{}, transportClasses[0].protos...)
+		ports = packet.NewRanges(append(ports, transportClasses[1].protos...)...)
+		is = packet.Any{is, packet.Not{Cond: packet.In{Field: packet.FieldProto, Set: ports}}}
+	}
+	t.same = append(t.same, is)
+}
+
+// done ends the rule: the packet is accepted, and its connection translated, if
+// that changes anything.
 func (t *translation) done() {
-	mask := packet.Number(t.status)
-	t.writes = append(t.writes, packet.Write{Field: packet.FieldCTStatus, Mask: mask, Value: mask})
-	t.steps = append(t.steps, packet.Step{Cond: t.conds, Writes: t.writes, Outcome: packet.OutcomeAccept, Place: t.place})
+	decided := uint64(packet.SrcTranslated | packet.DstTranslated)
+	changed := packet.Step{Writes: append(slices.Clip(t.writes), bits(t.status)), Outcome: packet.OutcomeAccept, Place: t.place}
 	t.over = true
+	if t.varies || len(t.same) == 0 {
+		changed.Cond = t.conds
+		t.steps = append(t.steps, changed)
+		return
+	}
+	same := packet.Step{Cond: t.same, Writes: []packet.Write{bits(t.status & decided)}, Outcome: packet.OutcomeAccept, Place: t.place}
+	t.steps = append(t.steps, t.step(t.conds, []packet.Step{same, changed}))
+}
+
+// bits sets bits of ct status.
+func bits(n uint64) packet.Write {
+	return packet.Write{Field: packet.FieldCTStatus, Mask: packet.Number(n), Value: packet.Number(n)}
 }
 
 // masquerade gives the source the address of the interface by which the packet
@@ -137,6 +169,7 @@ func (x *exec) redirect(a *args) {
 }
 
 func (t *translation) local(v packet.Value) {
+	t.unchanged(t.addr, v)
 	t.writes = append(t.writes,
 		packet.Write{Field: t.addr, Mask: packet.Ones(t.addr.Width(t.is6)), Value: v},
 		packet.Write{Field: t.kind, Mask: packet.Ones(2), Value: packet.Number(uint64(packet.AddrLocal))})
