@@ -325,7 +325,7 @@ func (x *exec) exprText(e Expr) string {
 func (x *exec) loadText(e Expr) string {
 	w := newWriter(x.table)
 	w.family = x.family()
-	if x.class.protos != nil && len(x.class.protos) == 1 && x.class.protos[0].Lo == x.class.protos[0].Hi {
+	if len(x.class.protos) == 1 && x.class.protos[0].Lo == x.class.protos[0].Hi {
 		w.proto = []packet.Proto{packet.Proto(x.class.protos[0].Lo.Lo)}
 	}
 	a := argsOf(e)
