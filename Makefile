@@ -15,10 +15,14 @@ LINT       := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CROSS      := openbsd/amd64 freebsd/amd64 darwin/arm64 linux/arm64
 FUZZTIME   ?= 30s
 SOAKTIME   ?= 10m
+SOAK       ?= 10
+SEED       ?= 1000001
 
 # The packages whose tests rewrite their expected files with -update.
 GOLDEN = $(shell grep -rlE --include='*_test.go' 'flag[.]Bool."update"' . | xargs -r -n1 dirname | sort -u)
 REWRITES = ^Test(Golden|Examples|Profiles|Bad|Language|Docs|Scripts|Readme)
+# The packages whose tests draw what they try.
+DRAWN  = $(shell grep -rlE --include='*_test.go' 'gen[.](Dose|Seed)' . | xargs -r -n1 dirname | sort -u)
 # Every fuzz target, as PACKAGE:FUNCTION.
 FUZZ   = $(shell grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|^(.*)/[^/]*:func (.*)|\1:\2|' | sort)
 
@@ -51,9 +55,10 @@ fuzz: ## every fuzz target for FUZZTIME each (30s)
 	  echo "== $$t"; go test "$${t%:*}" -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME); \
 	done
 
-soak: ## the same tests and fuzz targets for SOAKTIME each (10m)
+soak: ## SOAK (10) times what the tests draw, drawn from SEED, then each fuzz target for SOAKTIME (10m)
 	@scripts/deps.sh
-	go test -count=3 -timeout 120m ./...
+	FWCTL_SEED=$(SEED) FWCTL_SOAK=$(SOAK) go test -v -p 1 -count=1 -timeout 240m $(DRAWN) > soak.out 2>&1 || { tail -n 100 soak.out; exit 1; }
+	@grep -E '^ +[a-z_]+_test[.]go:|^ok' soak.out
 	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)
 
 lint: ## gofmt, go vet, golangci-lint (pinned; its list is .golangci.yml)

@@ -2,9 +2,7 @@ package drift_test
 
 import (
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -12,29 +10,14 @@ import (
 	"github.com/fwctl/fwctl/internal/gen"
 )
 
-// amount is how much of something is tried: so much in the ordinary run, more if
-// the environment says so.
-func amount(t *testing.T, variable string, ordinary int) int {
-	t.Helper()
-	s := os.Getenv(variable)
-	if s == "" {
-		return ordinary
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatalf("%s: %v", variable, err)
-	}
-	return n
-}
-
 // Right after an apply the host is in sync, whichever policy and backend: proved
 // for first packets and established flows.
 func TestInSyncAfterApply(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			h := newHost(t, gen.Host(), b)
-			r := rand.New(rand.NewPCG(5, 5))
-			for range amount(t, "FWCTL_POLICIES", 40) {
+			r := rand.New(rand.NewPCG(gen.Seed(t), 5))
+			for range gen.Dose(t, "FWCTL_POLICIES", 40) {
 				policy := gen.Policy(r, gen.Options{})
 				h.obey(policy)
 				h.inSync(drift.Flows, policy)

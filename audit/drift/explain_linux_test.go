@@ -28,7 +28,7 @@ func TestFollowAgreesWithTheKernel(t *testing.T) {
 			rules := h.rules()
 			var ps []packet.Packet
 			m := mutations{host: h}
-			for _, p := range gen.Packets(h.rs, rand.New(rand.NewPCG(3, 3)), amount(t, "FWCTL_PACKETS", 1500)) {
+			for _, p := range gen.Packets(h.rs, rand.New(rand.NewPCG(gen.Seed(t), 3)), gen.Dose(t, "FWCTL_PACKETS", 1500)) {
 				if m.judged(p) {
 					ps = append(ps, p)
 				}

@@ -23,7 +23,7 @@ import (
 // How many mutations of each kind of ruleset the ordinary run tries, and how many
 // of one policy.
 const (
-	ordinaryMutations = 70
+	ordinaryMutations = 170
 	perPolicy         = 10
 )
 
@@ -34,8 +34,8 @@ func TestMutations(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			h := newHost(t, gen.Host(), b)
-			m := mutations{host: h, r: rand.New(rand.NewPCG(uint64(amount(t, "FWCTL_SEED", 1)), 7)), dir: t.TempDir()}
-			for n := amount(t, "FWCTL_MUTATIONS", ordinaryMutations); m.tried < n && !t.Failed(); {
+			m := mutations{host: h, r: rand.New(rand.NewPCG(gen.Seed(t), 7)), dir: t.TempDir()}
+			for n := gen.Dose(t, "FWCTL_MUTATIONS", ordinaryMutations); m.tried < n && !t.Failed(); {
 				m.policy(gen.Policy(m.r, gen.Options{}))
 			}
 			t.Logf("%d mutations, %d of them changed something on the kernel, %d were found; %d packets; %d examples replayed, %d left out",
@@ -270,7 +270,7 @@ func TestTwoWriters(t *testing.T) {
 	}()
 	defer func() { cancel(); <-done }()
 	seen := map[string]int{}
-	for range amount(t, "FWCTL_WRITERS", 60) {
+	for range gen.Dose(t, "FWCTL_WRITERS", 100) {
 		var rules *live.HostRules
 		err := h.lab.Do(func() (err error) { rules, err = live.Rules(context.Background()); return err })
 		if err != nil {

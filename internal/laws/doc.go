@@ -14,6 +14,7 @@
 // Rendering is canonical (canonical_test.go): the order of a policy's sections and
 // lists does not show in the output, nor does the day.
 //
-// The environment variable FWCTL_POLICIES is the number of random policies,
-// FWCTL_SEED that of the first of them; each policy is its number's.
+// The environment variable FWCTL_SOAK multiplies what is drawn, FWCTL_POLICIES and
+// FWCTL_RULESETS say it in numbers, and FWCTL_SEED draws others ([gen.Dose],
+// [gen.Seed]).
 package laws

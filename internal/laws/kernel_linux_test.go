@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,22 +29,10 @@ const (
 // mostMismatches is how many mismatches of one backend are reported.
 const mostMismatches = 3
 
-func number(t *testing.T, name string, missing int) int {
-	text := os.Getenv(name)
-	if text == "" {
-		return missing
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // What a kernel does with a packet is what the evaluator says, whichever way the
 // policy was put there, and whatever policy was there before.
 func TestKernelAgreesOnRandomPolicies(t *testing.T) {
-	n, first := number(t, "FWCTL_POLICIES", randomPolicies), number(t, "FWCTL_SEED", 1)
+	n, first := gen.Dose(t, "FWCTL_POLICIES", randomPolicies), int(gen.Seed(t))
 	var probes atomic.Int64
 	t.Run("backends", func(t *testing.T) {
 		for _, b := range backends {

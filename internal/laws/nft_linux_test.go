@@ -21,20 +21,11 @@ import (
 	readnft "github.com/fwctl/fwctl/read/nftables"
 )
 
-// How much the ordinary run does, and the long one (FWCTL_SOAK).
+// How much the ordinary run does.
 const (
-	rulesetsOrdinary  = 200
-	rulesetsSoak      = 2000
+	foreignRulesets   = 200
 	packetsPerRuleset = 600
 )
-
-func rulesets(t *testing.T) int {
-	n := rulesetsOrdinary
-	if os.Getenv("FWCTL_SOAK") != "" {
-		n = rulesetsSoak
-	}
-	return number(t, "FWCTL_RULESETS", n)
-}
 
 // What the reader makes of a ruleset that somebody else wrote is what the kernel
 // does with it: at each hook by itself.
@@ -45,10 +36,10 @@ func TestKernelAgreesOnTheWholeWay(t *testing.T) { foreign(t, gen.NFTOptions{Way
 
 func foreign(t *testing.T, o gen.NFTOptions) {
 	t.Parallel()
-	first := number(t, "FWCTL_SEED", 1)
+	first, n := gen.Seed(t), uint64(gen.Dose(t, "FWCTL_RULESETS", foreignRulesets))
 	f := &foreignCheck{T: t, lab: netlab.New(t, gen.Host()), o: o, budget: foreignBudget}
-	for seed := first; seed < first+rulesets(t) && f.found < mostMismatches; seed++ {
-		f.ruleset(uint64(seed))
+	for seed := first; seed < first+n && f.found < mostMismatches; seed++ {
+		f.ruleset(seed)
 	}
 	t.Logf("%d packets, of %d nobody knows; %d lines that nft refused, %d diagrams undecided; %v", f.packets, f.open, f.refused, f.undecided, f.hits)
 	if f.open*10 > f.packets || f.packets == 0 {

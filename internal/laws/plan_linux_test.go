@@ -30,7 +30,7 @@ const others = `table inet others {
 // round; and where it says nothing, nothing changes.
 func TestPlannedPacketsFareSo(t *testing.T) {
 	for _, i := range []int{0, 2, 3} {
-		t.Run(backends[i].name, func(t *testing.T) { plannedPacketsFareSo(t, backends[i], uint64(13+i)) })
+		t.Run(backends[i].name, func(t *testing.T) { plannedPacketsFareSo(t, backends[i], gen.Seed(t)+uint64(i)) })
 	}
 }
 
@@ -42,7 +42,7 @@ func plannedPacketsFareSo(t *testing.T, backend backend, seed uint64) {
 	}
 	r := rand.New(rand.NewPCG(seed, 13))
 	tried, quiet := 0, 0
-	for i := range number(t, "FWCTL_POLICIES", 40) {
+	for i := range gen.Dose(t, "FWCTL_POLICIES", 40) {
 		a := gen.Policy(r, gen.Options{})
 		b := lessOne(r, a, h)
 		rsA, _ := gen.Load(a, h)

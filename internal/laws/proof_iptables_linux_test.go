@@ -26,10 +26,10 @@ var hooks = []packet.Hook{packet.Input, packet.Output, packet.Forward}
 // The text that is rendered for iptables and ip6tables means what the policy
 // means: proved for every packet, at every hook, with and without ipset (L2).
 func TestIptablesTextMeansThePolicy(t *testing.T) {
-	r := rand.New(rand.NewPCG(12, 12))
+	r := rand.New(rand.NewPCG(gen.Seed(t), 12))
 	h := gen.Host()
 	refused := 0
-	for i := range number(t, "FWCTL_POLICIES", 500) {
+	for i := range gen.Dose(t, "FWCTL_POLICIES", 500) {
 		text := gen.Policy(r, gen.Options{})
 		rs, ps := gen.Load(text, h)
 		if ps.Err() != nil {
@@ -104,8 +104,8 @@ func TestIptablesAppliedMeansThePolicy(t *testing.T) {
 				}
 				t.Skipf("needs root and network namespaces: %v", err)
 			}
-			r := rand.New(rand.NewPCG(13, 13))
-			for i := range number(t, "FWCTL_POLICIES", 40) {
+			r := rand.New(rand.NewPCG(gen.Seed(t), 13))
+			for i := range gen.Dose(t, "FWCTL_POLICIES", 40) {
 				provedApplied(t, i, gen.Policy(r, gen.Options{}), v.variant, v.name)
 				if t.Failed() {
 					return

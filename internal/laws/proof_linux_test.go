@@ -28,9 +28,9 @@ func TestNftablesMeansThePolicy(t *testing.T) {
 		}
 		t.Skipf("needs root and network namespaces: %v", err)
 	}
-	r := rand.New(rand.NewPCG(11, 11))
+	r := rand.New(rand.NewPCG(gen.Seed(t), 11))
 	h := gen.Host()
-	for i := range number(t, "FWCTL_POLICIES", 500) {
+	for i := range gen.Dose(t, "FWCTL_POLICIES", 500) {
 		text := gen.Policy(r, gen.Options{})
 		rs, ps := gen.Load(text, h)
 		if ps.Err() != nil {

@@ -17,8 +17,8 @@ import (
 // out of whatever table was there before.
 func TestNetlinkAndTextListTheSame(t *testing.T) {
 	fresh, changed, loaded := netlab.New(t, gen.Host()), netlab.New(t, gen.Host()), netlab.New(t, gen.Host())
-	for seed := range uint64(number(t, "FWCTL_POLICIES", listedPolicies)) {
-		text := gen.Policy(rand.New(rand.NewPCG(seed, 0)), gen.Options{})
+	for seed := range uint64(gen.Dose(t, "FWCTL_POLICIES", listedPolicies)) {
+		text := gen.Policy(rand.New(rand.NewPCG(gen.Seed(t), seed)), gen.Options{})
 		rs, _ := gen.Load(text, gen.Host())
 		err := fresh.Do(func() error {
 			_, err := applynftables.Remove(context.Background())

@@ -53,8 +53,8 @@ func sortedSets(rule string) string {
 func TestRulesReadLikeNFT(t *testing.T) {
 	f := &foreignCheck{T: t, lab: netlab.New(t, gen.Host())}
 	same, all := 0, 0
-	for seed := range uint64(60) {
-		f.load(gen.NFT(rand.New(rand.NewPCG(seed, 7)), gen.NFTOptions{Way: seed%2 == 0}))
+	for seed := range uint64(gen.Dose(t, "FWCTL_RULESETS", 60)) {
+		f.load(gen.NFT(rand.New(rand.NewPCG(seed, gen.Seed(t))), gen.NFTOptions{Way: seed%2 == 0}))
 		h, err := f.read()
 		if err != nil {
 			t.Fatal(err)

@@ -127,7 +127,7 @@ func (d *draw) rule(targets []string) string {
 		b.WriteString(d.not(30) + "-d " + d.net() + " ")
 	}
 	if d.chance(20) && entering[d.hook] {
-		b.WriteString(d.not(30) + "-i " + d.one(append(cards, "eth+", "e+", "+", "wg+")...) + " ")
+		d.entering(&b)
 	}
 	if d.chance(20) && d.hook != packet.Input {
 		b.WriteString(d.not(30) + "-o " + d.one(append(cards, "eth+", "e+", "lo")...) + " ")
@@ -140,6 +140,16 @@ func (d *draw) rule(targets []string) string {
 		b.WriteString(m)
 	}
 	return b.String() + d.one(targets...)
+}
+
+// entering writes a condition on the interface. Anything but every interface is
+// none, which iptables-legacy-save does not print.
+func (d *draw) entering(b *strings.Builder) {
+	if name := d.one(append(cards, "eth+", "e+", "+", "wg+")...); name == "+" {
+		b.WriteString("-i + ")
+	} else {
+		b.WriteString(d.not(30) + "-i " + name + " ")
+	}
 }
 
 // header writes a match of the protocol's header.

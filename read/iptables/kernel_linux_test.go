@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -31,10 +30,7 @@ const (
 // whichever variant loaded the ruleset: read from what was sent, and from what
 // iptables-save and ipset save print.
 func TestKernelAgrees(t *testing.T) {
-	n := kernelRulesets
-	if text := os.Getenv("FWCTL_RULESETS"); text != "" {
-		n, _ = strconv.Atoi(text)
-	}
+	n := gen.Dose(t, "FWCTL_RULESETS", kernelRulesets)
 	for _, variant := range []string{"legacy", "nft"} {
 		t.Run(variant, func(t *testing.T) {
 			t.Parallel()
@@ -131,8 +127,8 @@ func (k *kernel) tool(is6 bool, what string) string {
 }
 
 // try loads a random ruleset of each family and sends packets through both.
-func (k *kernel) try(seed int) {
-	r := rand.New(rand.NewPCG(uint64(seed), 5))
+func (k *kernel) try(number int) {
+	r := rand.New(rand.NewPCG(gen.Seed(k), uint64(number)))
 	hook := packet.Hook(r.IntN(3))
 	for _, is6 := range []bool{false, true} {
 		k.run(nothing, k.tool(is6, "restore"))
@@ -145,8 +141,8 @@ func (k *kernel) try(seed int) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	for _, is6 := range []bool{false, true} {
-		d := &draw{Rand: r, is6: is6, hook: hook, small: seed%3 > 0}
-		sets := d.setText(seed)
+		d := &draw{Rand: r, is6: is6, hook: hook, small: number%3 > 0}
+		sets := d.setText(number)
 		text := d.text()
 		if sets != "" {
 			k.run(sets, "ipset", "restore")

@@ -169,8 +169,8 @@ func (w *walker) member(s *iptables.Set, side string, p packet.Packet) bool {
 // Whatever the policy, the rendering decides as the evaluator does.
 func TestRenderingDecidesAsTheEvaluator(t *testing.T) {
 	host, now, packets := gen.Host(), time.Now(), 0
-	for seed := range uint64(400) {
-		r := rand.New(rand.NewPCG(seed, 77))
+	for seed := range uint64(gen.Dose(t, "FWCTL_POLICIES", 400)) {
+		r := rand.New(rand.NewPCG(gen.Seed(t), seed))
 		text := gen.Policy(r, gen.Options{})
 		rs, problems := gen.Load(text, host)
 		if rs == nil {

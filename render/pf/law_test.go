@@ -21,13 +21,13 @@ var (
 // The law of this room: what the text does is what the policy means, for first
 // packets and their answers, in every dialect and form that takes the policy.
 func TestMeaning(t *testing.T) {
-	policies, perPolicy, least := 700, 60, 200_000
+	policies, perPolicy, least := gen.Dose(t, "FWCTL_POLICIES", 700), 60, 200_000
 	if testing.Short() {
 		policies, least = 40, 10_000
 	}
 	seen := tally{}
 	for seed := range uint64(policies) {
-		r := rand.New(rand.NewPCG(seed, 6))
+		r := rand.New(rand.NewPCG(gen.Seed(t), seed))
 		text := sayable(gen.Policy(r, gen.Options{}))
 		rs, problems := gen.Load(text, gen.Host())
 		if problems.Err() != nil {
