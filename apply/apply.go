@@ -23,6 +23,8 @@ type Options struct {
 	Backend  string // Auto or a backend's name
 	DryRun   bool   // say what would change, change nothing
 	Version  string // of the program
+
+	ProofTime time.Duration // what the proof after a change may take; zero: two seconds
 }
 
 // Outcome is what an apply did.
@@ -34,6 +36,7 @@ type Outcome struct {
 	Choice                  // of the backend
 	DryRun   bool           `json:"dry_run,omitempty"` // nothing was done, Changes is the plan
 	Replaced string         `json:"replaced,omitempty"`
+	Proof    *Proof         `json:"proof,omitempty"`    // nil where nothing was done
 	Problems rules.Problems `json:"problems"`           // warnings and notes on the policy
 	Warnings []string       `json:"warnings,omitempty"` // about the host
 	Managers []live.Manager `json:"managers,omitempty"` // other software that manages rules here
@@ -296,6 +299,9 @@ func (c *change) run(ctx context.Context) error {
 	changes, gen, err := follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
 	c.out.Changes = changes
 	if err != nil {
+		return c.back(ctx, err)
+	}
+	if err := c.prove(ctx); err != nil {
 		return c.back(ctx, err)
 	}
 	if err := c.leaveOthers(ctx); err != nil {

@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netns"
 
@@ -85,6 +87,9 @@ func (h *host) apply() *apply.Outcome {
 	out, err := apply.Apply(h.t.Context(), h.Options)
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if out.Changed && (out.Proof == nil || !out.Proof.Proved) {
+		h.t.Errorf("changed and not proved: %+v", out.Proof)
 	}
 	return out
 }
@@ -425,10 +430,29 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 	})
 }
 
+// What cannot be proved in time is applied all the same, and said to be so.
+func TestProofHasATime(t *testing.T) {
+	inNamespace(t)
+	var policy strings.Builder
+	policy.WriteString(sshOnly)
+	for i := range 300 {
+		fmt.Fprintf(&policy, "[service.s%d]\nports = [\"%d/udp\"]\nfrom = [\"10.%d.%d.1\"]\n", i, 1000+i, i%200, i%250)
+	}
+	h := newHost(t, policy.String())
+	h.ProofTime = time.Nanosecond
+	out, err := apply.Apply(t.Context(), h.Options)
+	if err != nil || !out.Changed || out.Proof.Proved || !strings.Contains(out.Proof.Why, "longer than allowed") {
+		t.Fatalf("%v, %+v", err, out)
+	}
+	if s := h.status(); !s.Good() {
+		t.Errorf("%+v", s)
+	}
+}
+
 // A change of the backend leaves one of them standing, and others' rules alone.
 func TestBackendSwitch(t *testing.T) {
 	inNamespace(t)
-	run(t, "iptables-nft -A INPUT -p tcp --dport 9 -j ACCEPT")
+	run(t, "iptables-nft -A INPUT -p tcp --dport 9 -j ACCEPT; iptables-nft -I INPUT -p udp -j DROP")
 	h := newHost(t, sshOnly)
 	for _, backend := range []string{apply.IPTables, apply.NFTables, apply.IPTables} {
 		h.Backend = backend

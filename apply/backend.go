@@ -38,6 +38,8 @@ type program interface {
 	// Apply changes the kernel to what the program says, verifies it by reading
 	// back, and lists what it changed.
 	Apply(ctx context.Context, last lastRuleset) ([]string, error)
+	// Meaning returns what the rules mean that the kernel holds since Apply.
+	Meaning(ctx context.Context) (meaning, error)
 }
 
 // lastRuleset returns the ruleset that the kernel was given before, nil if it is

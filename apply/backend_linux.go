@@ -8,6 +8,8 @@ import (
 
 	iptapply "github.com/fwctl/fwctl/apply/iptables"
 	nftapply "github.com/fwctl/fwctl/apply/nftables"
+	"github.com/fwctl/fwctl/packet"
+	nftread "github.com/fwctl/fwctl/read/nftables"
 	iptrender "github.com/fwctl/fwctl/render/iptables"
 	nftrender "github.com/fwctl/fwctl/render/nftables"
 	"github.com/fwctl/fwctl/rules"
@@ -25,12 +27,15 @@ var errMissing = iptapply.ErrMissing
 // nftBackend is nftables through netlink.
 type nftBackend struct{}
 
-type nftProgram struct{ *nftrender.Program }
+type nftProgram struct {
+	*nftrender.Program
+	held *nftread.Table // since Apply
+}
 
 // Render compiles the ruleset for nftables.
 func (nftBackend) Render(rs *rules.Ruleset) (program, rules.Problems) {
 	p, ps := nftrender.Render(rs)
-	return nftProgram{p}, ps
+	return &nftProgram{Program: p}, ps
 }
 
 // Remove removes the table inet fwctl.
@@ -43,7 +48,7 @@ func (nftBackend) Present(ctx context.Context) (bool, error) { return nftapply.P
 func (nftBackend) Notes() []string { return nil }
 
 // Plan lists what Apply would change.
-func (p nftProgram) Plan(ctx context.Context, last lastRuleset) ([]string, error) {
+func (p *nftProgram) Plan(ctx context.Context, last lastRuleset) ([]string, error) {
 	r, err := nftapply.Plan(ctx, p.Program, rendered(last))
 	return r.Changes, err
 }
@@ -61,9 +66,17 @@ func rendered(last lastRuleset) nftapply.Last {
 }
 
 // Apply makes the table what the program says.
-func (p nftProgram) Apply(ctx context.Context, last lastRuleset) ([]string, error) {
+func (p *nftProgram) Apply(ctx context.Context, last lastRuleset) ([]string, error) {
 	r, err := nftapply.Apply(ctx, p.Program, rendered(last))
+	p.held = r.Table
 	return r.Changes, err
+}
+
+// Meaning reads the table that Apply read back.
+func (p *nftProgram) Meaning(context.Context) (meaning, error) {
+	return func(hook packet.Hook, is6 bool) *packet.Filter {
+		return nftread.Filter([]*nftread.Table{p.held}, hook, is6, nil)
+	}, nil
 }
 
 // iptBackend is iptables and ip6tables in one of their variants, with ipset.
@@ -99,6 +112,12 @@ func (p iptProgram) Plan(ctx context.Context, _ lastRuleset) ([]string, error) {
 // Apply makes fwctl's chains and sets what the program says.
 func (p iptProgram) Apply(ctx context.Context, _ lastRuleset) ([]string, error) {
 	return p.conn.Apply(ctx, p.Program)
+}
+
+// Meaning reads fwctl's chains and sets.
+func (p iptProgram) Meaning(ctx context.Context) (meaning, error) {
+	held, err := p.conn.Held(ctx)
+	return held, err
 }
 
 // generation is the number of the nftables ruleset of this network namespace;

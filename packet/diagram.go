@@ -1,6 +1,9 @@
 package packet
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Node is a decision diagram in a Space: a function from packets to small
 // numbers. In one Space two diagrams are the same function exactly if they are
@@ -19,6 +22,10 @@ const terminals = 64
 // ErrBudget says that a question needs more nodes than the Space may hold. It
 // is the answer "undecided": nothing follows from it.
 var ErrBudget = errors.New("undecided: the question needs more nodes than the budget allows")
+
+// ErrTime says that a question takes longer than Space.Until allows. It is the
+// answer "undecided", too.
+var ErrTime = errors.New("undecided: the question takes longer than allowed")
 
 // branch is one inner node: the bit at level decides between lo (0) and hi (1).
 // Levels grow from the root to the leaves.
@@ -43,7 +50,12 @@ type store struct {
 	unique []Node // open addressing by hash; 0: free
 	cache  []cached
 	budget int
+	asked  uint32    // how often a node was asked for
+	until  time.Time // zero: as long as it takes
 }
+
+// betweenClocks is how many nodes are made between two looks at the clock.
+const betweenClocks = 1 << 14
 
 const (
 	firstSize = 1 << 12
@@ -69,6 +81,9 @@ func hash3(a, b, c uint32) uint32 {
 func (s *store) node(level uint32, lo, hi Node) Node {
 	if lo == hi {
 		return lo
+	}
+	if s.asked++; s.asked%betweenClocks == 0 && !s.until.IsZero() && time.Now().After(s.until) {
+		panic(ErrTime)
 	}
 	mask := uint32(len(s.unique) - 1)
 	i := hash3(level, uint32(lo), uint32(hi)) & mask

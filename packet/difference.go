@@ -45,7 +45,7 @@ type Held struct {
 // Compare compares two diagrams of outcomes over the packets of a set.
 func (s *Space) Compare(a, b, over Node) (d Difference, err error) {
 	defer s.guard(&err)
-	diff := s.store.and(over, s.store.differ(a, b))
+	diff := s.store.differIn(over, a, b)
 	if diff == False || s.store.and(diff, s.assumed) == False {
 		return Difference{Kind: Equal}, nil
 	}

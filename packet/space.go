@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Space holds the decision diagrams of one question, all of packets of one
@@ -12,7 +13,8 @@ import (
 // it holds is freed with it.
 //
 // A question that needs more nodes than the budget makes its methods return
-// ErrBudget; the Space is of no use then.
+// ErrBudget, one that takes longer than Until allows ErrTime; the Space is of no
+// use then.
 type Space struct {
 	is6      bool
 	store    *store
@@ -100,12 +102,16 @@ func fits(pattern, class string) bool {
 // guard turns a spent budget into an error.
 func (s *Space) guard(err *error) {
 	if r := recover(); r != nil {
-		if r != any(ErrBudget) {
+		e, ok := r.(error)
+		if !ok || e != ErrBudget && e != ErrTime { //nolint:errorlint // these very values are thrown
 			panic(r)
 		}
-		*err = ErrBudget
+		*err = e
 	}
 }
+
+// Until bounds the time that the Space may work on its questions.
+func (s *Space) Until(t time.Time) { s.store.until = t }
 
 // Nodes returns how many nodes the Space holds.
 func (s *Space) Nodes() int { return len(s.store.nodes) }

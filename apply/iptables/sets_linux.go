@@ -85,10 +85,9 @@ const countFrom = 1 << 16
 // it should.
 func (c *Conn) holdsSet(ctx context.Context, want *render.Set) (bool, error) {
 	if len(want.Elements) >= countFrom {
-		out, err := c.run(ctx, "", c.ipset, "list", "-t", want.Name)
-		_, count, known := strings.Cut(out, "\nNumber of entries: ")
-		if err != nil || known {
-			return strings.TrimSpace(count) == strconv.Itoa(len(want.Elements)), err
+		n, err := c.count(ctx, want.Name)
+		if err != nil || n >= 0 {
+			return n == len(want.Elements), err
 		}
 	}
 	out, err := c.run(ctx, "", c.ipset, "save", want.Name)
@@ -114,6 +113,20 @@ func (c *Conn) holdsSet(ctx context.Context, want *render.Set) (bool, error) {
 		wanted = slices.SortedFunc(slices.Values(want.Elements), compareElements)
 	}
 	return slices.Equal(have, wanted), nil
+}
+
+// count returns how many elements a set has, -1 if this ipset does not say.
+func (c *Conn) count(ctx context.Context, name string) (int, error) {
+	out, err := c.run(ctx, "", c.ipset, "list", "-t", name)
+	if err != nil {
+		return -1, err
+	}
+	_, text, _ := strings.Cut(out, "\nNumber of entries: ")
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		return -1, nil //nolint:nilerr // an old ipset
+	}
+	return n, nil
 }
 
 // element reads a line of `ipset save`: `add NAME 192.0.2.0/24,tcp:22 comment

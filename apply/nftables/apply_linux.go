@@ -46,8 +46,9 @@ func Present(ctx context.Context) (bool, error) {
 
 // Result is what a change did, or would do.
 type Result struct {
-	Changes []string // one line each; none: there was nothing to send
-	Unread  []string // names of sets too large to read back; their number of elements is right
+	Changes []string    // one line each; none: there was nothing to send
+	Unread  []string    // names of sets too large to read back; their number of elements is right
+	Table   *read.Table // of an apply: the table as the kernel holds it now
 }
 
 // Last returns the program that was applied before, nil if it is not known. It is
@@ -92,7 +93,7 @@ func verify(ctx context.Context, p *nftables.Program, tried *difference, sent er
 	case err != nil:
 		return Result{}, fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
 	case rest.empty(): // committed, whatever the answer was
-		return Result{Changes: tried.lines(), Unread: rest.unread()}, nil
+		return Result{Changes: tried.lines(), Unread: rest.unread(), Table: rest.found}, nil
 	case sent != nil && slices.Equal(rest.lines(), tried.lines()):
 		return Result{}, fmt.Errorf("replace table inet %s: %w; nothing was changed", nftables.TableName, explain(sent))
 	case sent != nil:
@@ -142,7 +143,7 @@ func plan(ctx context.Context, p *nftables.Program, last Last) (*difference, uin
 	if err != nil {
 		return nil, 0, explain(err)
 	}
-	d := &difference{trusted: trust(t, last)}
+	d := &difference{trusted: trust(t, last), found: t}
 	if err := d.readRest(c, t); err != nil {
 		return nil, 0, err
 	}

@@ -55,10 +55,13 @@ type difference struct {
 	oldChains []string
 	oldSets   []string
 
+	found   *read.Table          // what the kernel holds
 	trusted map[string][]element // content of large sets, not read but known
 }
 
-func (d *difference) result() Result { return Result{Changes: d.lines(), Unread: d.unread()} }
+func (d *difference) result() Result {
+	return Result{Changes: d.lines(), Unread: d.unread(), Table: d.found}
+}
 
 func (d *difference) unread() []string { return slices.Sorted(maps.Keys(d.trusted)) }
 

@@ -16,9 +16,13 @@ func newApply(g *global) *cobra.Command {
 		Use:   "apply --no-confirm|--dry-run [flags] [POLICY]",
 		Short: "make this host obey a policy",
 		Long: `apply brings a policy into the kernel and keeps it for the next boot. Only the
-difference is sent, in one transaction; what it changed is read back. It touches
-nothing that is not fwctl's own: the nftables table "inet fwctl", or the
-iptables chains FWCTL-* and ipsets fwctl-*.
+difference is sent, in one transaction. What the kernel then holds is read back and
+proved to mean what the policy means, for every packet; if a packet speaks against
+it, the change is taken back. The proof has two seconds; a policy that needs more
+is applied, and apply says that it was not proved.
+
+apply touches nothing that is not fwctl's own: the nftables table "inet fwctl", or
+the iptables chains FWCTL-* and ipsets fwctl-*.
 
 This version has no rollback timer yet: a new policy counts as confirmed at once,
 and --no-confirm says that you know. Keep a console at hand.
@@ -110,6 +114,13 @@ func (g *global) applied(out *apply.Outcome) {
 		u.say("confirmed %s by %s: the kernel had it already", what, apply.Who())
 	default:
 		u.say("applied and confirmed %s by %s: %s", what, apply.Who(), how)
+	}
+	switch p := out.Proof; {
+	case p == nil:
+	case p.Proved:
+		u.say("proved: for every packet the rules in the kernel do what the policy says")
+	default:
+		u.say("not proved, and not refuted: %s", p.Why)
 	}
 	if out.Replaced != "" {
 		u.say("removed fwctl's rules from %s", out.Replaced)
