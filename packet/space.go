@@ -25,7 +25,8 @@ type Space struct {
 	flags    map[string]bool // unsupported unknowns
 	conds    map[*Tuples]Node
 	large    map[largeSet]Node
-	assumed  Node // what holds of the unknowns; True until Assume says more
+	parts    []part // a stack, for products
+	assumed  Node   // what holds of the unknowns; True until Assume says more
 }
 
 // HostAddrs are the addresses that the kernel's routing calls the host's own.
@@ -217,15 +218,12 @@ func (s *Step) plain() bool {
 }
 
 func (b *build) either(rules []Step) Node {
-	sets := make([]Node, len(rules))
+	conds := make([]Cond, len(rules))
 	for i, r := range rules {
-		sets[i] = b.s.cond(r.Cond)
+		conds[i] = r.Cond
 	}
-	return b.s.union(sets)
+	return b.s.any(conds)
 }
-
-// union joins sets.
-func (s *Space) union(sets []Node) Node { return s.store.all(sets) }
 
 func (b *build) target(r Step, fall, accept Node) Node {
 	switch r.Outcome {
@@ -402,11 +400,7 @@ func (s *Space) cond(c Cond) Node {
 	case All:
 		return s.all(c)
 	case Any:
-		sets := make([]Node, len(c))
-		for i, x := range c {
-			sets[i] = s.cond(x)
-		}
-		return s.union(sets)
+		return s.any(c)
 	case Not:
 		return s.store.not(s.cond(c.Cond))
 	case In:
@@ -510,14 +504,19 @@ func (s *Space) block(f Field, set Ranges, n uint, base Value, then Node) Node {
 		return then
 	}
 	mid := base.plus(Number(1).Shift(n - 1))
-	// The first range that reaches into the upper half, and the first beyond the
-	// lower.
-	upper, _ := slices.BinarySearchFunc(set, mid, func(r Range, v Value) int { return r.Hi.Compare(v) })
-	lower := upper
-	if upper < len(set) && set[upper].Lo.Compare(mid) < 0 {
-		lower++
+	lower, upper := halves(set, mid)
+	return s.store.node(levelOf(f, n-1), s.block(f, lower, n-1, base, then), s.block(f, upper, n-1, mid, then))
+}
+
+// halves returns the ranges that reach below a value and those that reach it or
+// beyond. One range may be in both.
+func halves(set Ranges, mid Value) (lower, upper Ranges) {
+	i, _ := slices.BinarySearchFunc(set, mid, func(r Range, v Value) int { return r.Hi.Compare(v) })
+	j := i
+	if i < len(set) && set[i].Lo.Compare(mid) < 0 {
+		j++
 	}
-	return s.store.node(levelOf(f, n-1), s.block(f, set[:lower], n-1, base, then), s.block(f, set[upper:], n-1, mid, then))
+	return set[:j], set[i:]
 }
 
 // bits fixes the bits under a mask.
@@ -564,17 +563,32 @@ func (s *Space) tuples(t *Tuples) Node {
 	}
 	// The order of the diagram, so that each product is a chain of nodes.
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(t.Fields[a], t.Fields[b]) })
-	sets := make([]Node, len(t.Entries))
-	for i, e := range t.Entries {
-		n := True
-		for _, k := range slices.Backward(order) {
-			n = s.before(In{t.Fields[k], Ranges{e[k]}}, n)
-		}
-		sets[i] = n
-	}
-	n := s.union(sets)
+	n := s.union(t, order)
 	s.conds[t] = n
 	return n
+}
+
+func (s *Space) union(t *Tuples, order []int) Node {
+	ps := make([]part, len(t.Entries))
+	ins, sets := make([]In, len(t.Entries)*len(order)), make([]Range, len(t.Entries)*len(order))
+	for i, e := range t.Entries {
+		at := i * len(order)
+		for j, k := range order {
+			sets[at+j] = e[k]
+			ins[at+j] = In{t.Fields[k], sets[at+j : at+j+1]}
+		}
+		ps[i].rest = ins[at : at+len(order)]
+	}
+	for i := range order {
+		if i > 0 && t.Fields[order[i-1]] == t.Fields[order[i]] { // a key that holds a field twice
+			nodes := make([]Node, len(ps))
+			for i, p := range ps {
+				nodes[i] = s.product(p.rest, True)
+			}
+			return s.store.all(nodes)
+		}
+	}
+	return s.products(ps)
 }
 
 func (s *Space) unknown(key string) Node {

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"slices"
+
 	"go4.org/netipx"
 
 	"github.com/fwctl/fwctl/packet"
@@ -11,7 +13,9 @@ import (
 // ruleset alone and shares nothing with the renderers, which are proved against
 // it.
 func (rs *Ruleset) Filter(hook packet.Hook, is6 bool) *packet.Filter {
-	return newFilterer(rs, hook, is6).filter()
+	f := newFilterer(rs, hook, is6)
+	f.lean = true
+	return f.filter()
 }
 
 func newFilterer(rs *Ruleset, hook packet.Hook, is6 bool) *filterer {
@@ -36,6 +40,7 @@ type filterer struct {
 	rs     *Ruleset
 	hook   packet.Hook
 	is6    bool
+	lean   bool // leave out rules that no packet of the family can match
 	steps  []packet.Step
 	ranges map[*netipx.IPSet]packet.Ranges // each set once: a group stands in many rules
 }
@@ -148,6 +153,9 @@ func (f *filterer) types(name string, types []uint8) {
 
 func (f *filterer) blocks(blocks []*Rule) {
 	for _, b := range blocks {
+		if !f.concerns(b) {
+			continue
+		}
 		f.addRule(packet.OutcomeDrop, b, f.matches(b))
 	}
 }
@@ -157,7 +165,7 @@ func (f *filterer) blocks(blocks []*Rule) {
 func (f *filterer) open(rules []*Rule, name string, def packet.Verdict) {
 	for _, limited := range []bool{false, true} {
 		for _, r := range rules {
-			if (r.Limit.Count > 0) == limited {
+			if (r.Limit.Count > 0) == limited && f.concerns(r) {
 				f.addRule(packet.OutcomeAccept, r, f.matches(r), f.limit(r))
 			}
 		}
@@ -171,6 +179,16 @@ func (f *filterer) open(rules []*Rule, name string, def packet.Verdict) {
 		f.add(packet.OutcomeReject, name, number(packet.FieldProto, uint64(packet.TCP), uint64(packet.UDP)), packet.Not{Cond: kinds})
 	}
 	f.add(packet.OutcomeDrop, name)
+}
+
+// concerns reports whether the rule gets a step.
+func (f *filterer) concerns(r *Rule) bool { return !f.lean || f.some(r.From) && f.some(r.To) }
+
+func (f *filterer) some(as Addresses) bool {
+	holds := func(set *netipx.IPSet) bool { return set != nil && len(f.within(packet.FieldSrc, set).Set) > 0 }
+	return as.Any || as.Host || holds(as.Set) || slices.ContainsFunc(as.Groups, func(g *Group) bool {
+		return g.Host || slices.ContainsFunc(g.Terms, func(t Term) bool { return holds(t.Set) })
+	})
 }
 
 // matches is the condition that Ruleset.Matches tests for one packet.
@@ -251,7 +269,7 @@ func (f *filterer) addresses(as Addresses, dst bool) packet.Cond {
 			c = append(c, local)
 		}
 		for _, t := range g.Terms {
-			in := f.within(field, t.Set)
+			in := packet.Cond(f.within(field, t.Set))
 			if len(t.In) > 0 {
 				in = packet.All{ifaceCond(t.In, dst), in}
 			}
@@ -262,7 +280,7 @@ func (f *filterer) addresses(as Addresses, dst bool) packet.Cond {
 }
 
 // within is a set of addresses, as far as they are of the family.
-func (f *filterer) within(field packet.Field, set *netipx.IPSet) packet.Cond {
+func (f *filterer) within(field packet.Field, set *netipx.IPSet) packet.In {
 	r, ok := f.ranges[set]
 	if !ok {
 		r = AddrRanges(set, f.is6)

@@ -44,7 +44,9 @@ func TestFollowAgreesWithTheKernel(t *testing.T) {
 					t.Fatal(err)
 				}
 				either := slices.ContainsFunc(f.Else, func(a drift.Alternative) bool { return a.Verdict == got[i].String() })
-				if f.Verdict != got[i].String() && !either && f.Verdict != m.again(p).String() {
+				// To many at once nobody answers.
+				silent := f.Verdict == "reject" && got[i] == packet.Drop && (h.facts.Broadcast(p.Dst) || p.Dst.IsMulticast())
+				if f.Verdict != got[i].String() && !either && !silent && f.Verdict != m.again(p).String() {
 					t.Errorf("%s: %s by %s; the kernel does %s", p, f.Verdict, f.By, got[i])
 					if wrong++; wrong == 5 {
 						return
