@@ -189,27 +189,47 @@ func (b *build) rules(c *Chain, fall, accept Node, depth int) Node {
 	}
 	rest := fall
 	for i := len(c.Rules) - 1; i >= 0; i-- {
+		r := c.Rules[i]
 		first := b.run(c.Rules, i)
-		if first < i {
-			rest = b.s.store.ite(b.either(c.Rules[first:i+1]), b.target(c.Rules[i], fall, accept), rest)
-			i = first
-			continue
+		run := c.Rules[first : i+1]
+		i = first
+		d, called := b.called(r, depth)
+		switch {
+		case called:
+			rest = b.detour(r, b.either(run), d, rest, fall, accept)
+		case len(run) > 1:
+			rest = b.s.store.ite(b.either(run), b.target(r, fall, accept), rest)
+		default:
+			rest = b.s.store.ite(b.s.cond(r.Cond), b.then(r, rest, fall, accept, depth), rest)
 		}
-		rest = b.step(c.Rules[i], rest, fall, accept, depth)
 	}
 	return rest
 }
 
 // run returns where the run of rules that ends with rule i begins: neighbours
-// with one final outcome, of which only the union of conditions counts.
+// with one final outcome, or that lead to one chain which writes nothing. Of them
+// only the union of conditions counts: what such a chain did not decide once it
+// does not decide when it is asked again.
 func (b *build) run(rules []Step, i int) int {
-	if !rules[i].plain() {
+	alike := func(o *Step) bool { return o.plain() }
+	switch last := &rules[i]; {
+	case b.leads(last):
+		alike = func(o *Step) bool { return o.Chain == last.Chain && b.leads(o) }
+	case !last.plain():
 		return i
 	}
-	for i > 0 && rules[i-1].Outcome == rules[i].Outcome && rules[i-1].plain() {
+	for i > 0 && rules[i-1].Outcome == rules[i].Outcome && alike(&rules[i-1]) {
 		i--
 	}
 	return i
+}
+
+// leads reports whether all that a rule does is to lead to a chain that writes
+// nothing.
+func (b *build) leads(r *Step) bool {
+	c := b.f.Chains[r.Chain]
+	return (r.Outcome == OutcomeJump || r.Outcome == OutcomeGoto) && len(r.Cases) == 0 && !b.writesAsked(r) &&
+		c != nil && !b.busy[r.Chain] && !b.hasWrites(c, 0)
 }
 
 // plain reports whether the rule decides or returns, and does nothing else.
@@ -235,29 +255,22 @@ func (b *build) target(r Step, fall, accept Node) Node {
 	return Node(r.Outcome)
 }
 
-func (b *build) step(r Step, rest, fall, accept Node, depth int) Node {
-	if d, ok := b.called(r, depth); ok {
-		return b.detour(r, d, rest, fall, accept)
-	}
-	return b.s.store.ite(b.s.cond(r.Cond), b.then(r, rest, fall, accept, depth), rest)
-}
-
 // leafSkip stands for the rules behind one that does not hold.
 const leafSkip Node = 10
 
-// detour leads packets that fulfil the rule's condition through a chain. The
+// detour leads the packets of a set, for which a rule holds, through a chain. The
 // condition comes first: what comes after the chain is then joined only to the
 // packets that get there.
-func (b *build) detour(r Step, chain, rest, fall, accept Node) Node {
+func (b *build) detour(r Step, set, chain, rest, fall, accept Node) Node {
 	st := b.s.store
 	if accept != Node(OutcomeAccept) {
 		chain = st.bind(chain, Node(OutcomeAccept), leafNext)
 	}
 	var d Node
 	if r.Outcome == OutcomeJump {
-		d = st.bind(st.ite(b.s.cond(r.Cond), chain, leafFall), leafFall, rest)
+		d = st.bind(st.ite(set, chain, leafFall), leafFall, rest)
 	} else {
-		d = st.bind(st.ite(b.s.cond(r.Cond), chain, leafSkip), leafFall, fall)
+		d = st.bind(st.ite(set, chain, leafSkip), leafFall, fall)
 		d = st.bind(d, leafSkip, rest)
 	}
 	if accept != Node(OutcomeAccept) {
@@ -296,15 +309,13 @@ func (b *build) then(r Step, rest, fall, accept Node, depth int) Node {
 // called returns the diagram of the chain that a rule leads to, if that is all
 // that the rule does and the chain writes nothing.
 func (b *build) called(r Step, depth int) (Node, bool) {
-	c := b.f.Chains[r.Chain]
-	if r.Outcome != OutcomeJump && r.Outcome != OutcomeGoto || len(r.Cases) > 0 || b.writesAsked(&r) ||
-		c == nil || b.busy[r.Chain] || b.hasWrites(c, 0) {
+	if !b.leads(&r) {
 		return 0, false
 	}
 	if b.left--; b.left < 0 {
 		panic(ErrBudget)
 	}
-	return b.own(c, r.Chain, depth), true
+	return b.own(b.f.Chains[r.Chain], r.Chain, depth), true
 }
 
 // own returns the diagram of a chain that writes nothing. It is built once.

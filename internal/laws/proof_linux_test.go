@@ -65,21 +65,9 @@ func TestNftablesMeansThePolicy(t *testing.T) {
 func proved(t *testing.T, i int, text string, rs *rules.Ruleset, h *rules.Host, want, got *packet.Filter, is6 bool) {
 	t.Helper()
 	s := packet.NewSpace(is6, h.HostAddrs(is6), packet.DefaultBudget, want, got)
-	w, err := s.Build(want)
+	d, err := difference(s, want, got)
 	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := s.Build(got)
-	if err != nil {
-		t.Fatal(err)
-	}
-	over, err := s.Set(s.Frame(want.Hook))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := s.Compare(w, g, over)
-	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("policy %d, %v, IPv6 %v: %v\n%s", i, want.Hook, is6, err, text)
 	}
 	for k, unsupported := range got.Unknowns() {
 		if unsupported {
@@ -92,4 +80,20 @@ func proved(t *testing.T, i int, text string, rs *rules.Ruleset, h *rules.Host, 
 	f, k := *d.Witness.Facts, *d.Witness.Facts
 	t.Errorf("policy %d, %v, IPv6 %v: %v %v: %s\npolicy: %+v\nkernel: %+v\n%s", i, want.Hook, is6, d.Kind, d.Witness.Unknowns, d.Witness.Packet,
 		want.Decide(&f), got.Decide(&k), text)
+}
+
+func difference(s *packet.Space, want, got *packet.Filter) (d packet.Difference, err error) {
+	over, err := s.Set(s.Frame(want.Hook))
+	if err != nil {
+		return d, err
+	}
+	w, err := s.Build(want)
+	if err != nil {
+		return d, err
+	}
+	g, err := s.Build(got)
+	if err != nil {
+		return d, err
+	}
+	return s.Compare(w, g, over)
 }

@@ -16,6 +16,10 @@ const (
 	entryRules  = 4
 )
 
+// mostProduct is how many rules one statement may take that cannot have a chain:
+// beyond, iptables-restore needs minutes.
+const mostProduct = 50_000
+
 // opening is a rule of the policy in the terms of one family and hook: a packet
 // fits if it matches one Match of each dimension.
 type opening struct {
@@ -86,11 +90,33 @@ func (b *builder) openings(c *Chain, h hook, all []*rules.Rule) {
 	later := followers(open)
 	for i, o := range open {
 		nest := o.long() && !later.overlaps(i)
+		if !nest && b.tooMany(o) {
+			continue
+		}
 		s := spreading{name: chainOf(o.rule), id: o.rule.ID(), miss: &deny, nest: nest}
 		s.last, s.hit = b.hit(o, nest, deny)
 		b.spread(c, o.dims, s)
 	}
 	c.Rules = append(c.Rules, deny)
+}
+
+// tooMany reports an opening that would be a long product of single rules, since
+// without a chain of its own it has a rule for each source and destination.
+func (b *builder) tooMany(o opening) bool {
+	n := o.product()
+	if n > mostProduct {
+		b.problems.add(o.rule.Pos, rules.Error,
+			o.rule.ID()+": without ipset "+b.command()+" takes "+strconv.Itoa(n)+" rules for it, since others share its ports",
+			"install ipset (`fwctl render` writes sets with -o), or use the nftables backend")
+	}
+	return n > mostProduct
+}
+
+func (b *builder) command() string {
+	if b.is6 {
+		return "ip6tables"
+	}
+	return "iptables"
 }
 
 // setComment is the comment of the rule that looks up the plain rules' set.

@@ -193,6 +193,39 @@ func TestRenderingDecidesAsTheEvaluator(t *testing.T) {
 	t.Logf("%d packets", packets)
 }
 
+// A statement that would take a rule for each of its sources with each of its
+// destinations is refused where it has no chain of its own, not written.
+func TestLongProductNeedsIPSet(t *testing.T) {
+	var from, to []string
+	for i := range 300 {
+		from = append(from, fmt.Sprintf(`"10.%d.7.1"`, i%250+i/250*3))
+		to = append(to, fmt.Sprintf(`"172.16.%d.%d"`, i%250, i/250+1))
+	}
+	text := fmt.Sprintf(`version = 1
+[service.many]
+ports  = ["22/tcp"]
+from   = [%s]
+to     = [%s]
+shared = true
+[service.all]
+ports  = ["22/tcp"]
+from   = ["192.0.2.0/24", "10.0.0.0/8"]
+limit  = "5/minute"
+shared = true
+`, strings.Join(from, ", "), strings.Join(to, ", "))
+	rs, ps := gen.Load(text, gen.Host())
+	if ps.Err() != nil {
+		t.Fatal(ps)
+	}
+	_, problems := iptables.Render(rs, iptables.Options{})
+	if len(problems) == 0 || problems[0].Severity != rules.Error || !strings.Contains(problems[0].Summary, "service.many: without ipset iptables takes") {
+		t.Errorf("%v", problems)
+	}
+	if _, problems := iptables.Render(rs, iptables.Options{IPSet: true}); problems.Err() != nil {
+		t.Errorf("%v", problems)
+	}
+}
+
 // Many plain services share one set; they must not change what the others mean.
 func TestManyServicesDecideAsTheEvaluator(t *testing.T) {
 	var many strings.Builder
