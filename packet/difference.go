@@ -175,7 +175,14 @@ func (f *Facts) SetKinds(h HostAddrs) {
 	}
 	f.Fields[FieldDstType] = Number(uint64(h.kind(f.Fields[FieldDst], f.Is6)))
 	f.Fields[FieldSrcType] = Number(uint64(h.kind(f.Fields[FieldSrc], f.Is6)))
+	if !f.Is6 && thisNetwork.Contains(f.Fields[FieldSrc]) {
+		f.Fields[FieldSrcType] = Number(uint64(AddrBroadcast))
+	}
 }
+
+// thisNetwork is 0.0.0.0/8, which Linux takes for broadcast addresses
+// (inet_addr_type, fib_frontend.c). As destinations they go nowhere.
+var thisNetwork = Ranges{{Number(0), Number(0x00ffffff)}}
 
 func (h HostAddrs) kind(v Value, is6 bool) AddrType {
 	switch {

@@ -441,11 +441,15 @@ func (s *Space) in(c In) Node {
 }
 
 func (s *Space) kinds(f Field, kinds Ranges) Node {
+	broadcast := s.host.Broadcast
+	if f == FieldSrc && !s.is6 {
+		broadcast = NewRanges(slices.Concat(broadcast, thisNetwork)...)
+	}
 	n, listed := False, False
 	for _, k := range []struct {
 		kind AddrType
 		set  Ranges
-	}{{AddrLocal, s.host.Local}, {AddrBroadcast, s.host.Broadcast}, {AddrMulticast, Multicast(s.is6)}} {
+	}{{AddrLocal, s.host.Local}, {AddrBroadcast, broadcast}, {AddrMulticast, Multicast(s.is6)}} {
 		set := s.store.less(s.ranges(f, k.set), listed)
 		listed = s.store.or(listed, set)
 		if kinds.Contains(Number(uint64(k.kind))) {
