@@ -128,7 +128,8 @@ func (s *Space) Witness(set Node) (w *Witness, err error) {
 }
 
 // witness narrows the set by one preference after the other, each as far as it
-// leaves anything, and takes the first packet of what remains.
+// leaves anything, and takes the first packet of what remains. Limits that do not
+// matter are not spent.
 func (s *Space) witness(set Node, unknowns bool) *Witness {
 	set = s.store.and(set, s.assumed)
 	for _, c := range s.preferences() {
@@ -157,6 +158,11 @@ func (s *Space) witness(set Node, unknowns bool) *Witness {
 		}
 		if bit {
 			w.Facts.Fields[f] = w.Facts.Fields[f].Or(Number(1).Shift(i))
+		}
+	}
+	for _, key := range s.keys {
+		if _, asked := w.Facts.Unknowns[key]; !asked && isUnspent(key) {
+			w.Facts.Unknowns[key] = true
 		}
 	}
 	in, out = w.Facts.Fields[FieldIn].Lo, w.Facts.Fields[FieldOut].Lo

@@ -51,5 +51,9 @@ func Unspent(owner string, count uint64, per time.Duration, is6 bool) Cond {
 	if is6 {
 		source = "/64"
 	}
-	return Unknown{Key: fmt.Sprintf("%s: fewer than %d new connections in %s from one %s", owner, count, per, source)}
+	return Unknown{Key: fmt.Sprintf("%s%s%d new connections in %s from one %s", owner, unspent, count, per, source)}
 }
+
+const unspent = ": fewer than "
+
+func isUnspent(key string) bool { return strings.Contains(key, unspent) }
