@@ -22,6 +22,7 @@ type measurement struct {
 var measurements = []measurement{
 	{"services", measureServices},
 	{"drift", measureDrift},
+	{"meaning", measureMeaning},
 	{"group", measureGroup},
 	{"packets", measurePackets},
 	{"iptables", measureIPTables},

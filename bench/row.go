@@ -1,11 +1,16 @@
 package main
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
-// row is one line of the table: a ratio, and the limit that it has to keep.
+// row is one line of the table: a ratio, or where there is nothing to set beside it
+// a measure, and the limit that it has to keep.
 type row struct {
 	work      string
 	ratio     float64
+	unit      string  // of a measure; "" for a ratio
 	low, high float64 // the limits; zero: none on that side
 	detail    string  // what was set side by side
 }
@@ -24,7 +29,7 @@ func (r row) String() string {
 	case !r.holds():
 		verdict = "BROKEN"
 	}
-	return fmt.Sprintf("%-6s %7.3f x  %-14s %s\n%26s%s", verdict, r.ratio, r.limit(), r.work, "", r.detail)
+	return fmt.Sprintf("%-6s %7.3f %-3s  %-14s %s\n%28s%s", verdict, r.ratio, cmp.Or(r.unit, "x"), r.limit(), r.work, "", r.detail)
 }
 
 func (r row) limit() string {

@@ -15,6 +15,16 @@ func (s *Space) Differ(a, b, over Node) (n Node, err error) {
 	return s.store.differIn(over, a, b), nil
 }
 
+// leafElsewhere is the value of a diagram for packets that are not asked about.
+const leafElsewhere Node = 11
+
+// Within returns a diagram for the packets of a set alone: to others it gives a
+// value that is no outcome.
+func (s *Space) Within(n, set Node) (m Node, err error) {
+	defer s.guard(&err)
+	return s.store.ite(set, n, leafElsewhere), nil
+}
+
 const opDifferIn = 3 << 8
 
 // differIn is differ for the packets of a set: it does not look at others.

@@ -334,13 +334,17 @@ func (p *pair) discrepancies(d packet.Difference, over packet.Node) ([]Discrepan
 	if d.Kind == packet.Different {
 		always = d.Packets
 	}
+	a, b, err := p.differing(over)
+	if err != nil {
+		return nil, err
+	}
 	var sure, perhaps []Discrepancy
 	for _, va := range verdicts {
 		for _, vb := range verdicts {
 			if va == vb {
 				continue
 			}
-			set, err := p.decided(va, vb, over)
+			set, err := p.decided(a, va, b, vb)
 			if err != nil {
 				return nil, err
 			}
@@ -362,22 +366,33 @@ func (p *pair) discrepancies(d packet.Difference, over packet.Node) ([]Discrepan
 	return slices.Concat(sure, perhaps), nil
 }
 
+// differing returns the sides for the packets alone to which they give different
+// verdicts. These are few, mostly, whatever the size of the sides.
+func (p *pair) differing(over packet.Node) (a, b packet.Node, err error) {
+	set, err := p.space.Differ(p.a, p.b, over)
+	if err != nil {
+		return 0, 0, err
+	}
+	if a, err = p.space.Within(p.a, set); err != nil {
+		return 0, 0, err
+	}
+	b, err = p.space.Within(p.b, set)
+	return a, b, err
+}
+
 // decided returns the packets to which the sides give these verdicts for some
 // value of the unknowns.
-func (p *pair) decided(va, vb packet.Outcome, over packet.Node) (packet.Node, error) {
-	a, err := p.space.Where(p.a, va)
+func (p *pair) decided(a packet.Node, va packet.Outcome, b packet.Node, vb packet.Outcome) (packet.Node, error) {
+	ofA, err := p.space.Where(a, va)
 	if err != nil {
 		return 0, err
 	}
-	b, err := p.space.Where(p.b, vb)
+	ofB, err := p.space.Where(b, vb)
 	if err != nil {
 		return 0, err
 	}
-	both, err := p.space.And(a, b)
+	both, err := p.space.And(ofA, ofB)
 	if err != nil {
-		return 0, err
-	}
-	if both, err = p.space.And(both, over); err != nil {
 		return 0, err
 	}
 	return p.space.Ever(both)
