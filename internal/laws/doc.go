@@ -14,6 +14,10 @@
 // Rendering is canonical (canonical_test.go): the order of a policy's sections and
 // lists does not show in the output, nor does the day.
 //
+// What one program says to two backends is compared as it should be
+// (pairs_linux_test.go): networks that Docker renders for iptables and for
+// nftables are proved equal or are not, and both kernels agree on the packets.
+//
 // The environment variable FWCTL_SOAK multiplies what is drawn, FWCTL_POLICIES and
 // FWCTL_RULESETS say it in numbers, and FWCTL_SEED draws others ([gen.Dose],
 // [gen.Seed]).
