@@ -137,7 +137,7 @@ func (x *exec) equal(bits []bit, want []byte) packet.Cond {
 			all = append(all, x.nameTest(bits[i:i+n], want, i))
 			i += n - 1
 		case bitTime:
-			return x.opaqueTest(bits, cmpEq, want)
+			return x.unknown(fmt.Sprintf("meta time == %s", valueText(want)), false)
 		default:
 			var possible bool
 			if groups, possible = add(groups, b, w != b.one); !possible {
