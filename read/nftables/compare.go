@@ -171,6 +171,10 @@ func add(groups []group, b bit, one bool) ([]group, bool) {
 		groups = append(groups, group{kind: b.kind, field: b.field, ref: b.ref})
 	}
 	g := &groups[at]
+	if b.kind == bitOpaque {
+		g.count++
+		return groups, true // its bits have no place: none is asked for twice
+	}
 	m := packet.Bit(uint(b.index))
 	before := g.mask.And(m) != packet.Value{}
 	was := g.value.And(m) != packet.Value{}

@@ -31,3 +31,13 @@ func TestInstant(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// A test of what nobody knows is an unknown, whatever the number has for bits.
+func TestOpaqueEquals(t *testing.T) {
+	for _, number := range []byte{0, 1, 255} {
+		f := filterOf(t, loadMeta(keyCPU, 1), compareWith(1, 0, number, 0, 0, 0))
+		if len(f.Unknowns()) != 1 {
+			t.Errorf("meta cpu %d: %v", number, f.Unknowns())
+		}
+	}
+}
