@@ -430,6 +430,7 @@ var keyKinds = []struct {
 	{regexp.MustCompile(`^fewer than|^limit`), "limit rate"},
 	{regexp.MustCompile(`^there is room in`), "add @set, the room in it"},
 	{regexp.MustCompile(`^before |^meta time`), "meta time"},
+	{regexp.MustCompile(`^the packet has `), "set to bytes that it may lack"},
 	{regexp.MustCompile(`@(ll|nh|th|ih),`), "@th, @nh, @ll: bytes that are no known field"},
 	{regexp.MustCompile(`^translated `), translatedKind},
 	{regexp.MustCompile(`lets it through$`), "queue, synproxy, fwd"},
@@ -440,7 +441,6 @@ var keyKinds = []struct {
 	{regexp.MustCompile(`^ct count `), "ct count"},
 	{regexp.MustCompile(`^th [sd]port`), "th sport, th dport of what has no ports"},
 	{regexp.MustCompile(`^\[xfrm`), "ipsec"},
-	{regexp.MustCompile(`^\[exthdr`), "tcp option set, reset"},
 	{regexp.MustCompile(`^\S.* after (.*) set`), "set to what is unknown"},
 }
 

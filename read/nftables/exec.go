@@ -227,6 +227,8 @@ func (x *exec) special(e Expr, a *args) {
 		x.redirect(a)
 	case "match", "target":
 		x.xt(e, a)
+	case "exthdr":
+		x.extension(e, a)
 	default:
 		x.opaqueLoad(e, a)
 	}
@@ -247,6 +249,18 @@ func (x *exec) opaqueLoad(e Expr, a *args) {
 		return
 	}
 	x.require(x.unknown(text, true))
+}
+
+// extension reads an extension header or an option. To give an option of TCP
+// another value, or to take it out, changes nothing that rules ask for, and the
+// rule goes on also where the packet does not have the option.
+func (x *exec) extension(e Expr, a *args) {
+	if a.has(exthdrDreg) || a.num(exthdrOp) != optionTCP {
+		x.opaqueLoad(e, a)
+		return
+	}
+	x.first()
+	x.require(isField(packet.FieldProto, uint64(packet.TCP)))
 }
 
 // decideUnknown is for expressions that hand the packet to something else.

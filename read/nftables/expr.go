@@ -109,6 +109,11 @@ const (
 	baseLink, baseNetwork, baseTransport, baseInner = 0, 1, 2, 3
 )
 
+// Where an exthdr expression looks (NFT_EXTHDR_OP_*); 0 is an extension header.
+const (
+	optionTCP, optionIPv4, chunkSCTP, optionDCCP = 1, 2, 3, 4
+)
+
 // comparison is an operator of cmp (NFT_CMP_*).
 type comparison uint64
 

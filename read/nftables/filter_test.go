@@ -41,3 +41,36 @@ func TestOpaqueEquals(t *testing.T) {
 		}
 	}
 }
+
+// To set an option of TCP, or to take it out, is for TCP alone, which goes on
+// whether it has the option or not. So it is on Linux 6.18.
+func TestOptionsAreSet(t *testing.T) {
+	maxseg := at(exthdrType, 2)
+	for _, e := range [][]byte{
+		ex("exthdr", u32(exthdrSreg, 1), maxseg, u32(exthdrOffset, 2), u32(exthdrLen, 2), u32(exthdrOp, optionTCP)),
+		ex("exthdr", maxseg, u32(exthdrOp, optionTCP)),
+	} {
+		f := filterOf(t, e)
+		if len(f.Unknowns()) > 0 {
+			t.Error(f.Unknowns())
+		}
+		for proto, want := range map[packet.Proto]packet.Outcome{packet.TCP: packet.OutcomeAccept, packet.UDP: packet.OutcomeDrop} {
+			if got := f.Decide(packet.Packet{Proto: proto}.Facts()).Outcome; got != want {
+				t.Errorf("%v: %v, want %v", proto, got, want)
+			}
+		}
+	}
+}
+
+// A write to bytes that a packet may lack ends the rule where it does.
+func TestWritesBeyondThePacket(t *testing.T) {
+	write := func(base, offset uint32) []byte {
+		return ex("payload", u32(payloadSreg, 1), u32(payloadBase, base), u32(payloadOffset, offset), u32(payloadLen, 2))
+	}
+	if got := filterOf(t, write(baseInner, 6)).Unknowns(); len(got) != 1 {
+		t.Errorf("behind the transport header: %v", got)
+	}
+	if got := filterOf(t, write(baseNetwork, 4)).Unknowns(); len(got) != 0 {
+		t.Errorf("in the network header: %v", got)
+	}
+}

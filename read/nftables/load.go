@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/fwctl/fwctl/packet"
@@ -19,6 +20,10 @@ func (x *exec) payload(e Expr, a *args) {
 	if !ok {
 		x.fail()
 		return
+	}
+	if from+n > x.sure(a.num(payloadBase)) && (write || kindIs(bits, bitField)) {
+		// What the packet lacks ends the rule.
+		x.require(x.unknown(fmt.Sprintf("the packet has @%s,%d,%d", baseNames[min(a.num(payloadBase), 3)], 8*from, 8*n), true))
 	}
 	if write {
 		x.write(x.assign(bits, x.load(a.num(payloadSreg), n), x.exprText(e)))
@@ -49,14 +54,35 @@ func (x *exec) header(base uint64, from, n int) ([]bit, bool) {
 	case baseNetwork:
 		return x.networkHeader().bytes(from, n), true
 	case baseTransport:
-		// The header of a fragment that is not the first cannot be read.
-		if !x.whole {
-			x.whole = true
-			x.require(isField(packet.FieldFragment, 0))
-		}
+		x.first()
 		return transportHeader(x.class.kind).bytes(from, n), true
 	}
 	return make([]bit, 8*n), true
+}
+
+// first ends the rule for a fragment that is not the first: its transport header
+// cannot be read.
+func (x *exec) first() {
+	if !x.whole {
+		x.whole = true
+		x.require(isField(packet.FieldFragment, 0))
+	}
+}
+
+// sure is how many bytes every packet has behind the beginning of a header.
+func (x *exec) sure(base uint64) int {
+	switch base {
+	case baseLink:
+		return 14
+	case baseNetwork:
+		if x.is6 {
+			return 40
+		}
+		return 20
+	case baseTransport:
+		return map[classKind]int{classTCP: 20, classPorts: 8, classICMP: 4}[x.class.kind]
+	}
+	return 0
 }
 
 // header says where fields stand, in bits.

@@ -156,7 +156,7 @@ func over(yes bool, a, b string) string {
 func (w *writer) loads(e Expr, a *args) {
 	d, ok := destination[e.Name]
 	if !ok || !a.has(d) {
-		w.say("%s", raw(e))
+		w.say("%s", w.changeText(e, a))
 		return
 	}
 	p := piece{text: raw(e), size: 4}
@@ -196,10 +196,14 @@ var (
 func exthdrText(a *args) (string, valueKind) {
 	what, words := "exthdr ", extensionWords
 	switch a.num(exthdrOp) {
-	case 1:
+	case optionTCP:
 		what, words = "tcp option ", optionWords
-	case 2:
+	case optionIPv4:
 		what, words = "ip option ", nil
+	case chunkSCTP:
+		what, words = "sctp chunk ", nil
+	case optionDCCP:
+		what, words = "dccp option ", nil
 	}
 	name, ok := words[a.num(exthdrType)]
 	if !ok {
@@ -209,6 +213,21 @@ func exthdrText(a *args) (string, valueKind) {
 		return what + name, existsKind
 	}
 	return fmt.Sprintf("%s%s @%d,%d", what, name, 8*a.num(exthdrOffset), 8*a.num(exthdrLen)), numberKind
+}
+
+// changeText names what gives a part of an extension header or an option another
+// value, or takes the option out.
+func (w *writer) changeText(e Expr, a *args) string {
+	if e.Name != "exthdr" || !a.has(exthdrOp) {
+		return raw(e)
+	}
+	name, kind := exthdrText(a)
+	if a.has(exthdrSreg) {
+		p := piece{text: name, kind: kind, size: int(a.num(exthdrLen))}
+		return name + " set " + w.source(a.num(exthdrSreg), &p)
+	}
+	name, _, _ = strings.Cut(name, " @")
+	return "reset " + name
 }
 
 func (w *writer) tproxyText(a *args) string {
