@@ -14,6 +14,10 @@
 // Rendering is canonical (canonical_test.go): the order of a policy's sections and
 // lists does not show in the output, nor does the day.
 //
+// The reader agrees with the kernel on rules that others wrote
+// (nft_linux_test.go, nfttests_linux_test.go): random ones, and those with which
+// nft tests each of its expressions.
+//
 // What one program says to two backends is compared as it should be
 // (pairs_linux_test.go): networks that Docker renders for iptables and for
 // nftables are proved equal or are not, and both kernels agree on the packets.

@@ -87,12 +87,8 @@ func (f *foreignCheck) load(text string) string {
 			f.loaded = tablesOf(text)
 			return text
 		}
-		m := refusedLine.FindStringSubmatch(err.Error())
-		if m == nil {
-			f.Fatalf("%v\n%s", err, text)
-		}
-		n, _ := strconv.Atoi(m[1])
-		if n -= strings.Count(f.unload(), "\n") + 1; n < 0 || n >= len(lines) {
+		n, ok := f.refusedAt(err)
+		if !ok || n >= len(lines) {
 			f.Fatalf("%v\n%s", err, text)
 		}
 		f.refused++
@@ -101,6 +97,18 @@ func (f *foreignCheck) load(text string) string {
 		}
 		lines = slices.Delete(lines, n, n+1)
 	}
+}
+
+// refusedAt is the line of a text at which nft takes offence, behind those that
+// unload what was there.
+func (f *foreignCheck) refusedAt(err error) (line int, ok bool) {
+	m := refusedLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		return 0, false
+	}
+	n, _ := strconv.Atoi(m[1])
+	n -= strings.Count(f.unload(), "\n") + 1
+	return n, n >= 0
 }
 
 // unload is text that takes away what was loaded before.

@@ -77,7 +77,8 @@ func TestCorpus(t *testing.T) {
 	t.Logf("%d rulesets that nft does not load", l.refused)
 	l.refused = 0
 	for _, f := range tests {
-		l.loadWhatLoads(ruleTests(readText(t, f)))
+		file := gen.ReadNFTTest(readText(t, f))
+		l.loadWhatLoads(file.Commands("accept", file.Rules...))
 		single.add(f, l)
 	}
 	t.Logf("%d rules of tests that nft does not load", l.refused)
@@ -238,62 +239,6 @@ func (l *loader) badLines(lines []string, err error) []int {
 	}
 	slices.Sort(bad)
 	return slices.Compact(bad)
-}
-
-// ruleTests turns a file of nft's tests into commands, for the first of its
-// families that the reader knows and the first chain of that.
-func ruleTests(text string) []string {
-	var out []string
-	hooks, table, chain, rank := map[string]string{}, "", "", 0
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		f := strings.Split(line, ";")
-		if object, ok := strings.CutSuffix(line, ";ok"); ok && line[0] == '%' {
-			f = []string{object, "ok"} // it may have such ends in it
-		}
-		switch {
-		case line == "" || line[0] == '#' || line[0] == '-':
-		case line[0] == ':':
-			hooks[f[0][1:]] = f[1]
-		case line[0] == '*':
-			judged := slices.Contains([]string{"ip", "ip6", "inet"}, f[0][1:])
-			if r := map[bool]int{false: 1, true: 2}[judged]; r > rank {
-				first, _, _ := strings.Cut(f[2], ",")
-				table, chain, rank = f[0][1:]+" "+f[1], first, r
-			}
-		case len(f) < 2 || f[1] != "ok":
-		default:
-			if len(out) == 0 {
-				out = []string{"add table " + table, fmt.Sprintf("add chain %s %s { %s; }", table, chain, hooks[chain])}
-			}
-			out = append(out, testCommand(table, chain, f[0]))
-		}
-	}
-	return out
-}
-
-func testCommand(table, chain, line string) string {
-	name, rest, _ := strings.Cut(line[1:], " ")
-	switch line[0] {
-	case '!':
-		kind := "set"
-		if strings.Contains(rest, " : ") {
-			kind = "map"
-		}
-		rest = strings.NewReplacer(" timeout ", "; timeout ", " flags ", "; flags ").Replace(rest)
-		return fmt.Sprintf("add %s %s %s { %s; }", kind, table, name, rest)
-	case '?':
-		return fmt.Sprintf("add element %s %s { %s }", table, name, rest)
-	case '%':
-		_, rest, _ = strings.Cut(rest, "type ")
-		kind, rest, _ := strings.Cut(rest, " ")
-		if kind == "ct" {
-			of, more, _ := strings.Cut(rest, " ")
-			kind, rest = "ct "+of, more
-		}
-		return strings.TrimSpace(fmt.Sprintf("add %s %s %s %s", kind, table, name, rest))
-	}
-	return fmt.Sprintf("add rule %s %s %s", table, chain, line)
 }
 
 // tally counts what is not known.
