@@ -74,3 +74,18 @@ func TestWritesBeyondThePacket(t *testing.T) {
 		t.Errorf("in the network header: %v", got)
 	}
 }
+
+// A change of byte order leaves what is no whole word as it is: nft 1.0.6 writes
+// one of a single byte before it looks up a protocol together with a port.
+func TestByteorderOfPartsOfWords(t *testing.T) {
+	swap := ex("byteorder", u32(byteorderSreg, 1), u32(byteorderDreg, 1), u32(byteorderOp, 1), u32(byteorderLen, 1), u32(byteorderSize, 2))
+	f := filterOf(t, loadMeta(keyL4Proto, 1), swap, compareWith(1, 0, byte(packet.TCP)))
+	if len(f.Unknowns()) > 0 {
+		t.Error(f.Unknowns())
+	}
+	for proto, want := range map[packet.Proto]packet.Outcome{packet.TCP: packet.OutcomeAccept, packet.UDP: packet.OutcomeDrop} {
+		if got := f.Decide(packet.Packet{Proto: proto}.Facts()).Outcome; got != want {
+			t.Errorf("%v: %v, want %v", proto, got, want)
+		}
+	}
+}

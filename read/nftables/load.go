@@ -515,15 +515,21 @@ func words(bits []bit) {
 }
 
 // byteorder turns words around (NFT_BYTEORDER_*: both directions are the same).
+// Bytes behind the last whole word stay as they were in the register: nft writes
+// such expressions, too (nft_byteorder_eval, nft_byteorder.c).
 func (x *exec) byteorder(a *args) {
 	n, unit := int(a.num(byteorderLen)), int(a.num(byteorderSize))
 	bits := x.load(a.num(byteorderSreg), n)
-	if n <= 0 || n > 64 || len(bits) != 8*n || !slices.Contains([]int{2, 4, 8}, unit) || n%unit != 0 {
+	if n <= 0 || n > 64 || len(bits) != 8*n || !slices.Contains([]int{2, 4, 8}, unit) {
 		x.store(a.num(byteorderDreg), x.opaque(ifNameSize, "a change of byte order that was not understood", true))
 		return
 	}
-	for i := 0; i < len(bits); i += 8 * unit {
+	whole := 8 * (n - n%unit)
+	for i := 0; i < whole; i += 8 * unit {
 		hostOrder(bits[i : i+8*unit])
+	}
+	if was := x.load(a.num(byteorderDreg), n); len(was) == len(bits) {
+		copy(bits[whole:], was[whole:])
 	}
 	x.store(a.num(byteorderDreg), bits)
 }
