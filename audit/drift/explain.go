@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -29,27 +30,83 @@ type Alternative struct {
 // Follow says what becomes of a packet. Out returns the interface by which an
 // address is reached, for packets that are sent elsewhere on their way. Rates
 // count as not used up.
-func Follow(h *live.HostRules, p packet.Packet, out func(packet.Value) string, budget int) (*Fate, error) {
-	is6 := p.Is6()
-	filter := wayTo(p.Hook).filter(h.Sources(is6)...)
+func Follow(h *live.HostRules, p packet.Packet, out func(netip.Addr) string, budget int) (*Fate, error) {
+	return NewFollower(h, out, budget).Follow(p)
+}
+
+// Follower follows many packets through one state of a host: what their ways
+// have in common is worked out once. It is not for several goroutines at once.
+type Follower struct {
+	host   *live.HostRules
+	out    func(netip.Addr) string
+	budget int
+	ways   map[wayOf]*followed
+}
+
+// wayOf is what the packets of one way have in common.
+type wayOf struct {
+	hook packet.Hook
+	is6  bool
+}
+
+// NewFollower returns a Follower. See [Follow] for its arguments.
+func NewFollower(h *live.HostRules, out func(netip.Addr) string, budget int) *Follower {
+	return &Follower{h, out, budget, map[wayOf]*followed{}}
+}
+
+// Follow says what becomes of a packet.
+func (w *Follower) Follow(p packet.Packet) (*Fate, error) {
+	key := wayOf{p.Hook, p.Is6()}
+	if w.ways[key] == nil {
+		w.ways[key] = &followed{filter: wayTo(p.Hook).filter(w.host.Sources(key.is6)...)}
+	}
+	way := w.ways[key]
 	start := p.Facts()
 	start.Unknowns = map[string]bool{}
-	usual(start, time.Now(), filter)
-	start.SetKinds(h.Addrs(is6))
+	usual(start, time.Now(), way.filter)
+	start.SetKinds(w.host.Addrs(key.is6))
 	facts := *start
-	trail := filter.Trail(&facts)
+	trail := way.filter.Trail(&facts)
 	if p.Hook == packet.Input && !facts.Local() { // translated, and sent on
-		start.Out = out(facts.Fields[packet.FieldDst])
+		start.Out = w.out(facts.Fields[packet.FieldDst].Addr(key.is6))
 		facts = *start
-		trail = filter.Trail(&facts)
+		trail = way.filter.Trail(&facts)
 	}
 	trail = slices.DeleteFunc(trail, isKernels)
 	by := blame(trail)
-	f := &Fate{Verdict: outcome(trail).String(), By: SideOf(by), Counter: h.Counter(by.By), Way: []Side{}}
+	f := &Fate{Verdict: outcome(trail).String(), By: SideOf(by), Counter: w.host.Counter(by.By), Way: []Side{}}
 	for _, d := range trail {
 		f.Way = append(f.Way, SideOf(d))
 	}
-	return f, f.alternatives(h, filter, start, budget)
+	if err := way.draw(w.host, start, w.budget); err != nil {
+		return nil, err
+	}
+	return f, f.alternatives(way, start)
+}
+
+// followed is a way of packets, and its diagram.
+type followed struct {
+	filter *packet.Filter
+	names  []string // the interfaces that the diagram knows
+	space  *packet.Space
+	node   packet.Node
+}
+
+// draw makes the diagram, unless there is one that knows the packet's interfaces
+// and has not grown to half of what it may.
+func (w *followed) draw(h *live.HostRules, p *packet.Facts, budget int) (err error) {
+	known := func(name string) bool { return name == "" || slices.Contains(w.names, name) }
+	if w.space != nil && known(p.In) && known(p.Out) && w.space.Nodes() < budget/2 {
+		return nil
+	}
+	names := packet.Any{}
+	w.names = append(h.LinkNames(), p.In, p.Out)
+	for _, name := range w.names {
+		names = append(names, packet.Iface{Pattern: name})
+	}
+	w.space = packet.NewSpace(p.Is6, h.Addrs(p.Is6), budget, w.filter, &packet.Filter{Base: []*packet.Chain{{Rules: []packet.Step{{Cond: names}}}}})
+	w.node, err = w.space.Build(w.filter)
+	return err
 }
 
 // outcome is what a trail ends in.
@@ -66,27 +123,21 @@ var fixed = []packet.Field{packet.FieldState, packet.FieldProto, packet.FieldFla
 
 // alternatives finds the other verdicts that the packet may meet, by what no
 // packet in notation says: unknowns, and fields that it leaves out.
-func (f *Fate) alternatives(h *live.HostRules, filter *packet.Filter, p *packet.Facts, budget int) error {
+func (f *Fate) alternatives(way *followed, p *packet.Facts) error {
 	cond := packet.All{packet.Iface{Pattern: p.In}}
-	if p.Out != "" || filter.Hook != packet.Prerouting {
+	if p.Out != "" || way.filter.Hook != packet.Prerouting {
 		cond = append(cond, packet.Iface{Pattern: p.Out, Out: true})
 	}
 	for _, field := range fixed {
 		cond = append(cond, packet.In{Field: field, Set: packet.Ranges{packet.Single(p.Fields[field])}})
 	}
-	// The packet's interfaces are names that the Space has to know.
-	names := &packet.Filter{Base: []*packet.Chain{{Rules: []packet.Step{{Cond: cond}}}}}
-	s := packet.NewSpace(p.Is6, h.Addrs(p.Is6), budget, filter, names)
-	n, err := s.Build(filter)
-	if err != nil {
-		return err
-	}
+	s := way.space
 	set, err := s.Set(cond)
 	if err != nil {
 		return err
 	}
 	for _, o := range []packet.Outcome{packet.OutcomeAccept, packet.OutcomeDrop, packet.OutcomeReject, packet.OutcomeUnknown} {
-		if err := f.alternative(s, n, set, o); err != nil {
+		if err := f.alternative(s, way.node, set, o); err != nil {
 			return err
 		}
 	}

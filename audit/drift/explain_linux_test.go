@@ -2,6 +2,7 @@ package drift_test
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestFollowAgreesWithTheKernel(t *testing.T) {
 			}
 			wrong := 0
 			for i, p := range ps {
-				f, err := drift.Follow(rules, p, func(packet.Value) string { return "" }, drift.DefaultBudget)
+				f, err := drift.Follow(rules, p, func(netip.Addr) string { return "" }, drift.DefaultBudget)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -49,7 +49,7 @@ func (g *global) explainLive(ctx context.Context, words, policy string) error {
 		return err
 	}
 	a := &liveExplanation{Packet: p.String()}
-	a.Host, err = drift.Follow(kernel, p, func(v packet.Value) string { return live.RouteTo(v.Addr(p.Is6())) }, drift.DefaultBudget)
+	a.Host, err = drift.Follow(kernel, p, live.RouteTo, drift.DefaultBudget)
 	if err != nil {
 		return err
 	}
