@@ -213,13 +213,14 @@ var differences = []differing{
 
 // answered holds for packets to which a kernel that rejects them may answer:
 // none to a broadcast or multicast, no reset, no error of ICMP (RFC 1122, section
-// 3.2.2; RFC 9293, section 3.5.2). Of others a rejection is a drop.
+// 3.2.2; RFC 9293, section 3.5.2), and to ICMP over IPv4 only if it is a question
+// or a reply (icmp_pointers, net/ipv4/icmp.c). Of others a rejection is a drop.
 var answered packet.Cond = packet.Not{Cond: packet.Any{
 	packet.In{Field: packet.FieldDstType, Set: packet.Ranges{{Lo: packet.Number(uint64(packet.AddrBroadcast)), Hi: packet.Number(uint64(packet.AddrMulticast))}}},
 	packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(packet.RST)), Value: packet.Number(uint64(packet.RST))},
 	packet.All{
 		packet.In{Field: packet.FieldProto, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.ICMP)))}},
-		packet.In{Field: packet.FieldType, Set: packet.NewRanges(packet.Range{Lo: packet.Number(3), Hi: packet.Number(5)}, packet.Range{Lo: packet.Number(11), Hi: packet.Number(12)})},
+		packet.In{Field: packet.FieldType, Set: packet.NewRanges(packet.Range{Lo: packet.Number(1), Hi: packet.Number(7)}, packet.Range{Lo: packet.Number(9), Hi: packet.Number(12)}, packet.Range{Lo: packet.Number(19), Hi: packet.Number(255)})},
 	},
 	packet.All{
 		packet.In{Field: packet.FieldProto, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.ICMPv6)))}},

@@ -167,6 +167,9 @@ func TestForeignTables(t *testing.T) {
 			verdict: drift.Drift, closed: "80/tcp",
 		},
 		{name: "a chain of a network card", do: `nft 'table netdev n { chain c { type filter hook ingress device eth0 priority 0; tcp dport 1 drop; }; }'`, verdict: drift.CannotTell},
+		// Router advertisements are neither questions nor replies: no kernel answers them.
+		{name: "a rejection that nobody hears", do: `nft 'table inet x { chain c { type filter hook input priority -1; iifname "eth0" ct state new ip saddr 198.51.100.66 icmp type 9 reject; }; }'`, verdict: drift.InSync},
+		{name: "a rejection", do: `nft 'table inet x { chain c { type filter hook input priority -1; iifname "eth0" ct state new ip saddr 198.51.100.66 icmp type 8 reject; }; }'`, verdict: drift.Drift},
 		{name: "an empty chain of a network card", do: `nft 'table netdev n { chain c { type filter hook ingress device eth0 priority 0; }; }'`, verdict: drift.InSync},
 	} {
 		t.Run(c.name, func(t *testing.T) {
