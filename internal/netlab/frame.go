@@ -3,6 +3,7 @@ package netlab
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -72,6 +73,7 @@ func transport(p packet.Packet, tag uint16) []byte {
 		checksum(p, b, 2)
 	default:
 		b = make([]byte, 12)
+		checksum(p, b, 10)
 	}
 	return b
 }
@@ -146,11 +148,13 @@ func quoted(p packet.Packet) packet.Packet {
 	return packet.Packet{Proto: packet.UDP, Src: p.Dst, Dst: p.Src, SrcPort: 40000, DstPort: 33434}
 }
 
-// checksum fills in the internet checksum (RFC 1071) at the offset, with the
-// pseudo header where the protocol has one: all but ICMP over IPv4.
+// checksum fills in the internet checksum (RFC 1071) at the offset, as netfilter
+// reckons before it answers a packet that it rejects, whatever the protocol: over
+// IPv6 with the pseudo header, over IPv4 with that of TCP and UDP alone
+// (nf_checksum, net/netfilter/utils.c).
 func checksum(p packet.Packet, b []byte, offset int) {
 	start := uint32(0)
-	if p.Proto != packet.ICMP {
+	if p.Is6() || slices.Contains([]packet.Proto{packet.TCP, packet.UDP, packet.UDPLite}, p.Proto) {
 		start = uint32(sum(uint32(p.Proto)+uint32(len(b)), append(p.Src.AsSlice(), p.Dst.AsSlice()...)))
 	}
 	binary.BigEndian.PutUint16(b[offset:], ^sum(start, b))

@@ -151,14 +151,14 @@ func (s *sets) note(set *nftables.Set, then ...expr.Any) [][]expr.Any {
 	}
 }
 
-// answers writes the tags of refused probes, from what the host answers: ICMP
-// errors quote the header, a reset acknowledges the sequence number, or takes
+// answers writes the tags of refused probes, from what the host answers: ICMP's
+// unreachables, whatever for, quote the header, a reset acknowledges the sequence number, or takes
 // the acknowledged one.
 func (s *sets) answers() [][]expr.Any {
 	transport := expr.PayloadBaseTransportHeader
 	return [][]expr.Any{
-		join(family(unix.NFPROTO_IPV4), protocol(unix.IPPROTO_ICMP), one(load(transport, 0, 2)), one(equal(3, 3)), one(load(transport, 8+4, 2)), s.add(s.refused)),
-		join(family(unix.NFPROTO_IPV6), protocol(unix.IPPROTO_ICMPV6), one(load(transport, 0, 2)), one(equal(1, 4)), one(load(transport, 8+2, 2)), s.add(s.refused)),
+		join(family(unix.NFPROTO_IPV4), protocol(unix.IPPROTO_ICMP), one(load(transport, 0, 1)), one(equal(3)), one(load(transport, 8+4, 2)), s.add(s.refused)),
+		join(family(unix.NFPROTO_IPV6), protocol(unix.IPPROTO_ICMPV6), one(load(transport, 0, 1)), one(equal(1)), one(load(transport, 8+2, 2)), s.add(s.refused)),
 		join(protocol(unix.IPPROTO_TCP), one(load(transport, 13, 1)), masked(0x14, 0x14), one(load(transport, 8, 2)), s.add(s.refused)),
 		join(protocol(unix.IPPROTO_TCP), one(load(transport, 13, 1)), masked(0x14, 0x04), one(load(transport, 4, 2)), s.add(s.refused)),
 	}
