@@ -1,0 +1,245 @@
+package drift_test
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"go4.org/netipx"
+
+	"github.com/fwctl/fwctl/audit/drift"
+	"github.com/fwctl/fwctl/internal/gen"
+	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// What explain says of a host that others fill with rules is what its kernel
+// does.
+func TestFollowAgreesBesideOthers(t *testing.T) {
+	for _, name := range []string{"ufw", "ferm", "firewalld"} {
+		t.Run(name, func(t *testing.T) {
+			o := newOther(t, name, gen.Host())
+			if open := o.agrees(gen.Dose(t, "FWCTL_BESIDE", besideOthers)); open > 0 {
+				t.Errorf("%d packets depend on what is not understood", open)
+			}
+		})
+	}
+}
+
+// Where it depends on what is not understood, explain says that, and names what
+// the kernel does among the possible.
+func TestFollowLeavesOpen(t *testing.T) {
+	o := newOther(t, "firewalld-routes", gen.Host())
+	if open := o.agrees(gen.Dose(t, "FWCTL_BESIDE", besideOthers)); open == 0 {
+		t.Error("every packet is understood; the test may go")
+	}
+}
+
+// besideOthers is how many packets each manager is asked about, perDraw how many
+// are drawn around one policy.
+const (
+	besideOthers = 10_000
+	perDraw      = 2_000
+)
+
+// agrees holds what explain says of packets against the kernel, and returns how
+// many depend on what is not understood.
+func (o *other) agrees(n int) (open int) {
+	o.Helper()
+	ps := o.draw(n)
+	said, did := o.follow(o.rules(), ps), o.fates(ps)
+	seen, wrong := map[string]int{}, 0
+	for i, p := range ps {
+		seen[p.Hook.String()+" "+did[i]]++
+		if said[i].CannotTell {
+			open++
+		}
+		if o.agree(said[i], p, did[i]) || o.agree(said[i], p, o.fates(ps[i : i+1])[0]) {
+			continue
+		}
+		o.Errorf("%s: %s by %s, else %v; the kernel does %s", p, said[i].Verdict, said[i].By, said[i].Else, did[i])
+		if wrong++; wrong == 10 {
+			o.FailNow()
+		}
+	}
+	o.Logf("%d packets, of them left open %d; the kernel's verdicts: %v", len(ps), open, seen)
+	return open
+}
+
+// agree reports whether the kernel did what was said, or what was said to depend
+// on what no packet shows, as on a rate.
+func (o *other) agree(f *drift.Fate, p packet.Packet, did string) bool {
+	if f.Verdict == did || slices.ContainsFunc(f.Else, func(a drift.Alternative) bool { return a.Verdict == did }) {
+		return true
+	}
+	return f.Verdict == "reject" && did == "drop" && o.unanswered(p)
+}
+
+// unanswered reports whether the kernel drops what it is told to reject: it does
+// not answer to many at once, nor ICMP over IPv4 other than questions and their
+// replies (icmp_pointers, net/ipv4/icmp.c).
+func (o *other) unanswered(p packet.Packet) bool {
+	return o.facts.Broadcast(p.Dst) || p.Dst.IsMulticast() ||
+		p.Proto == packet.ICMP && !slices.Contains([]uint8{0, 8, 13, 14, 15, 16, 17, 18}, p.Type)
+}
+
+// follow follows packets, on all processors.
+func (o *other) follow(h *live.HostRules, ps []packet.Packet) []*drift.Fate {
+	o.Helper()
+	fates := make([]*drift.Fate, len(ps))
+	errs := make([]error, len(ps))
+	var all sync.WaitGroup
+	const shares = 2
+	for share := range shares {
+		all.Go(func() {
+			w := drift.NewFollower(h, o.route, drift.DefaultBudget)
+			for i := share; i < len(ps); i += shares {
+				fates[i], errs[i] = w.Follow(ps[i])
+			}
+		})
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err != nil {
+			o.Fatalf("%s: %v", ps[i], err)
+		}
+	}
+	return fates
+}
+
+// route says where packets to an address leave the host.
+func (o *other) route(a netip.Addr) (link string) {
+	_ = o.lab.Do(func() error { link = live.RouteTo(a); return nil })
+	return link
+}
+
+// fates sends packets through the kernel. One that enters may be dropped or sent
+// elsewhere before it comes to its hook.
+func (o *other) fates(ps []packet.Packet) []string {
+	o.Helper()
+	fates := make([]string, len(ps))
+	var in, out []packet.Packet
+	var inAt, outAt []int
+	for i, p := range ps {
+		if p.Hook == packet.Output {
+			out, outAt = append(out, p), append(outAt, i)
+			continue
+		}
+		p.Hook = packet.Prerouting
+		if o.made(p.Out) {
+			p.Out = "" // the host's routes lead there
+		}
+		in, inAt = append(in, p), append(inAt, i)
+	}
+	traced, err := o.lab.Trace(in)
+	if err != nil {
+		o.Fatal(err)
+	}
+	for n, f := range traced {
+		fates[inAt[n]] = f.Verdict.String()
+	}
+	probed, err := o.lab.Probe(out)
+	if err != nil {
+		o.Fatal(err)
+	}
+	for n, v := range probed {
+		fates[outAt[n]] = v.String()
+	}
+	return fates
+}
+
+// made reports whether the program made the link.
+func (o *other) made(link string) bool {
+	return slices.ContainsFunc(o.links, func(i rules.Interface) bool { return i.Name == link })
+}
+
+// draw draws packets: around policies that have nothing to do with the program,
+// and at the edges of what it was told.
+func (o *other) draw(n int) []packet.Packet {
+	o.Helper()
+	r := rand.New(rand.NewPCG(gen.Seed(o.T), 11))
+	edges := edgesOf(o.script)
+	facts := *o.facts
+	facts.Interfaces = append(slices.Clone(facts.Interfaces), o.links...)
+	var ps []packet.Packet
+	for len(ps) < n {
+		policy := full
+		if len(ps) > 0 {
+			policy = gen.Policy(r, gen.Options{})
+		}
+		rs, problems := gen.Load(policy, o.facts)
+		if problems.Err() != nil {
+			o.Fatal(problems)
+		}
+		for _, p := range gen.Packets(rs, r, perDraw) {
+			if r.IntN(3) > 0 {
+				edges.move(&p, r)
+			}
+			if o.sent(p, &facts) && len(ps) < n {
+				ps = append(ps, p)
+			}
+		}
+	}
+	return ps
+}
+
+// sent reports whether the laboratory can send the packet.
+func (o *other) sent(p packet.Packet, facts *rules.Host) bool {
+	return p.In != "lo" && p.Out != "lo" && !o.made(p.In) && gen.Deliverable(p, facts) &&
+		p.State == gen.KernelState(p) && (p.State == packet.New || p.State == packet.Invalid)
+}
+
+// edges are the ports and addresses that a text names, and those beside them.
+type edges struct {
+	ports []uint16
+	addrs [2][]netip.Addr // of IPv4 and of IPv6
+}
+
+func edgesOf(text string) *edges {
+	e := &edges{}
+	for _, word := range numbers.FindAllString(text, -1) {
+		if n, err := strconv.ParseUint(word, 10, 16); err == nil && n > 0 && n < 65535 {
+			e.ports = append(e.ports, uint16(n-1), uint16(n), uint16(n), uint16(n+1))
+		}
+	}
+	for _, word := range prefixes.FindAllString(text, -1) {
+		p, err := netip.ParsePrefix(word)
+		if a, bad := netip.ParseAddr(word); bad == nil {
+			p, err = a.Prefix(a.BitLen())
+		}
+		if err != nil {
+			continue
+		}
+		family := 0
+		if p.Addr().Is6() {
+			family = 1
+		}
+		r := netipx.RangeOfPrefix(p.Masked())
+		e.addrs[family] = append(e.addrs[family], r.From().Prev(), r.From(), r.To(), r.To().Next())
+	}
+	return e
+}
+
+var prefixes = regexp.MustCompile(`(\b\d+\.\d+\.\d+\.\d+|\b[0-9a-f]+:[0-9a-f:]+)(/\d+)?`)
+
+// move puts a packet at edges.
+func (e *edges) move(p *packet.Packet, r *rand.Rand) {
+	if p.Proto.HasPorts() && r.IntN(4) > 0 {
+		p.DstPort = e.ports[r.IntN(len(e.ports))]
+	}
+	addrs := e.addrs[0]
+	if p.Is6() {
+		addrs = e.addrs[1]
+	}
+	if len(addrs) > 0 && r.IntN(2) == 0 {
+		p.Src = addrs[r.IntN(len(addrs))]
+	}
+	if len(addrs) > 0 && r.IntN(4) == 0 {
+		p.Dst = addrs[r.IntN(len(addrs))]
+	}
+}

@@ -1,0 +1,108 @@
+package drift_test
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/fwctl/fwctl/rules"
+)
+
+// other is another program that manages the rules of a host, at work in a
+// laboratory.
+type other struct {
+	*host
+	name   string
+	script string // what it was told, in testdata/managers
+	// links are those that it made itself. The laboratory has no cable to them.
+	links []rules.Interface
+}
+
+// newOther makes a host on which another program has loaded its rules.
+func newOther(t *testing.T, name string, facts *rules.Host) *other {
+	t.Helper()
+	root := os.Getenv("FWCTL_ROOT")
+	if root == "" {
+		t.Skip("needs other managers: make coexist")
+	}
+	script, err := os.ReadFile(filepath.Join("testdata", "managers", name+".sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &other{host: newHost(t, facts, backends[0]), name: name, script: string(script)}
+	o.enter(root)
+	return o
+}
+
+// enter is the first process of a process namespace: what ends it ends all that
+// the script started. The script runs in a copy of the root in memory. Ready, it
+// waits for the end of its input, which comes when the test ends, however it
+// does, and takes away what is no namespace's.
+const enter = `
+mount -t tmpfs tmpfs "$DIR"
+mkdir "$DIR/upper" "$DIR/work" "$DIR/root"
+mount -t overlay -o "lowerdir=$ROOT,upperdir=$DIR/upper,workdir=$DIR/work" overlay "$DIR/root"
+cd "$DIR/root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount --rbind /sys/fs/cgroup sys/fs/cgroup
+mount --rbind /dev dev
+for d in run tmp; do mount -t tmpfs tmpfs $d; done
+cat >tmp/script <&3
+code=0
+chroot . /bin/sh -exu /tmp/script </dev/null 3<&- || code=$?
+echo $code >&4
+cat >/dev/null
+kill -KILL -1
+for c in $(find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*"); do
+  for try in 1 2 3 4 5 6 7 8 9; do rmdir $c && break; sleep 0.1; done
+done
+`
+
+// enter runs the script in the root and in the host's network namespace.
+func (o *other) enter(root string) {
+	o.Helper()
+	dir := o.TempDir()
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		o.Fatal(err)
+	}
+	script, err := os.Open(filepath.Join("testdata", "managers", o.name+".sh"))
+	if err != nil {
+		o.Fatal(err)
+	}
+	ready, says, err := os.Pipe()
+	if err != nil {
+		o.Fatal(err)
+	}
+	mnt := filepath.Join(dir, "mnt")
+	if err := os.Mkdir(mnt, 0o700); err != nil {
+		o.Fatal(err)
+	}
+	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-eu", "-c", enter)
+	cmd.Env = append(os.Environ(), "ROOT="+root, "DIR="+mnt, "CGROUP=fwctl-coexist", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{script, says}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is not for it
+	life, err := cmd.StdinPipe()
+	if err != nil {
+		o.Fatal(err)
+	}
+	if err := o.lab.Do(cmd.Start); err != nil {
+		o.Fatal(err)
+	}
+	says.Close()
+	script.Close()
+	o.Cleanup(func() {
+		life.Close()
+		_ = cmd.Wait()
+	})
+	code, _ := io.ReadAll(io.LimitReader(ready, 2))
+	if string(code) != "0\n" {
+		text, _ := os.ReadFile(log.Name())
+		o.Fatalf("%s: %q\n%s", o.name, code, text)
+	}
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Holds what fwctl says of hosts that other programs fill with rules against the
+# kernel: ufw, ferm, firewalld and Docker, Debian's packages, in a throwaway root
+# that debootstrap makes. None of them is installed on this host, and what they
+# load goes into network namespaces.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+managers=ufw,ferm,firewalld,docker.io,iptables,nftables,iproute2,procps
+managers+=,libpam-systemd # for firewalld: debootstrap finds no packages by what they provide
+
+die() { echo "coexist: $*" >&2; exit 1; }
+
+[ "$(uname -s)" = Linux ] || die "needs Linux: other managers load their rules into network namespaces"
+[ "$(id -u)" -eq 0 ] || die "needs root: it makes a root directory and network namespaces (sudo make coexist)"
+command -v apt-get >/dev/null || die "needs apt: it makes a root of Debian or Ubuntu"
+if ! command -v debootstrap >/dev/null; then
+  echo "coexist: installing debootstrap" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update
+  apt-get -qq -y install --no-install-recommends debootstrap >/dev/null
+fi
+
+# The mirror, release and components that apt uses here.
+codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+sources() { # field
+  apt-get indextargets --format "\$(CODENAME) \$(ORIGIN) \$($1)" 'Created-By: Packages' |
+    sed -nE "s/^$codename (Debian|Ubuntu) //p" | sort -u
+}
+mirror=$(sources SITE | head -n 1)
+[ -n "$mirror" ] || die "apt knows no mirror of $codename"
+components=$(sources COMPONENT | paste -sd ,)
+
+tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/fwctl-coexist.XXXXXX")
+job=
+cleanup() {
+  # The job's mounts and processes are in namespaces that end with it.
+  [ -z "$job" ] || { kill "$job" 2>/dev/null && wait "$job" || true; }
+  rm -rf --one-file-system "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+run() { # in the background, since a trap waits for what is in the foreground
+  "$@" &
+  job=$!
+  wait "$job"
+  job=
+}
+
+echo "coexist: $codename from $mirror" >&2
+root=$tmp/root
+run unshare --mount --pid --fork --kill-child=KILL --propagation private \
+  debootstrap --variant=minbase --components="$components" --include="$managers" "$codename" "$root" "$mirror" >"$tmp/log" 2>&1 ||
+  { tail -n 20 "$tmp/log" >&2; die "debootstrap failed"; }
+rm -rf "$root"/var/cache/apt/archives/*.deb
+echo "coexist: root in $SECONDS s" >&2
+
+go test -c -o "$tmp/test" ./audit/drift
+cd audit/drift
+export FWCTL_ROOT=$root TMPDIR=$tmp
+run "$tmp/test" -test.v -test.timeout 10m -test.run '^TestFollow(AgreesBesideOthers|LeavesOpen)$|^TestPublished'
