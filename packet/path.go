@@ -258,7 +258,7 @@ func natPriority(h Hook) int {
 }
 
 // untranslated holds for the first packet of a connection of which nothing has
-// been decided yet.
+// been decided yet. Of what enters by loopback it was, when the host sent it.
 func untranslated(h Hook) Cond {
 	done := uint64(SrcTranslated)
 	if changesDst(h) {
@@ -268,7 +268,11 @@ func untranslated(h Hook) Cond {
 		In{FieldState, Ranges{Single(Number(uint64(New)))}},
 		All{In{FieldState, Ranges{Single(Number(uint64(Related)))}}, Not{In{FieldProto, NewRanges(Single(Number(uint64(ICMP))), Single(Number(uint64(ICMPv6))))}}},
 	}
-	return All{first, Bits{FieldCTStatus, Number(done), Value{}}}
+	open := All{first, Bits{FieldCTStatus, Number(done), Value{}}}
+	if h == Prerouting {
+		open = append(open, Not{Iface{Pattern: "lo"}})
+	}
+	return open
 }
 
 // translated is the kernel's own part where chains translate destinations: what

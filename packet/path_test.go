@@ -55,6 +55,8 @@ func TestPublishedPortIsOpen(t *testing.T) {
 		{Packet{In: "eth0", Out: "docker0", Proto: TCP, Dst: netip.MustParseAddr("172.17.0.2"), DstPort: 80, Flags: SYN}, OutcomeAccept},
 		{Packet{In: "eth0", Out: "docker0", Proto: TCP, Dst: netip.MustParseAddr("172.17.0.2"), DstPort: 8080, Flags: SYN}, OutcomeDrop},
 		{Packet{In: "eth0", Out: "eth1", Proto: TCP, Dst: netip.MustParseAddr("192.0.2.10"), DstPort: 8080, Flags: SYN}, OutcomeDrop},
+		// What enters by loopback passed output before: its translation is decided.
+		{Packet{In: "lo", Out: "docker0", Proto: TCP, Dst: netip.MustParseAddr("192.0.2.10"), DstPort: 8080, Flags: SYN}, OutcomeDrop},
 	} {
 		c.packet.Src = netip.MustParseAddr("203.0.113.9")
 		f := c.packet.Facts()
