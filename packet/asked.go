@@ -1,5 +1,7 @@
 package packet
 
+import "slices"
+
 // asked returns the fields that a filter's verdict can depend on: those that a
 // condition names, or that are copied into one of them. To write another one is
 // to do nothing.
@@ -69,4 +71,19 @@ func (fl *Filter) Writes(f Field) bool {
 		}
 	})
 	return found
+}
+
+// Constants returns the constants that rules of the filter give to a whole field,
+// of 32 or 128 bits, in order and each once.
+func (fl *Filter) Constants(f Field) []Value {
+	var out []Value
+	fl.steps(func(s *Step) {
+		for _, w := range s.Writes {
+			if w.Field == f && !w.Copy && w.Unknown == "" && (w.Mask == Ones(32) || w.Mask == Ones(128)) {
+				out = append(out, w.Value)
+			}
+		}
+	})
+	slices.SortFunc(out, Value.Compare)
+	return slices.Compact(out)
 }

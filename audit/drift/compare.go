@@ -25,6 +25,7 @@ type comparison struct {
 	clock  packet.Node // what holds of the time
 	usual  packet.Node // what mostly holds of the unknowns
 	exempt packet.Node // those of them that the policy leaves alone because the host translates them
+	astray packet.Node // translated packets that leave by an interface that does not lead there
 
 	// What is being compared:
 	now    side          // host or flow
@@ -44,10 +45,11 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 	c.policy.Filter, c.host.Filter = c.way.policy(q.Policy, is6), c.filter(sources...)
 	c.flow.Filter = c.host.Filter
 	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}
-	var translation *packet.Filter
+	var translation, astray *packet.Filter
 	if c.redirects(sources) {
-		c.flow.Filter, translation = c.filter(untranslated(sources)...), c.translation(sources)
-		filters = append(filters, c.flow.Filter, translation)
+		c.flow.Filter, translation = c.filter(untranslated(sources)...), c.translation(sources, packet.All{})
+		astray = c.translation(sources, c.misrouted(sources, q.Route, is6))
+		filters = append(filters, c.flow.Filter, translation, astray)
 	}
 	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, filters...)
 	if err := c.build(filters...); err != nil {
@@ -55,6 +57,9 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 	}
 	if translation == nil {
 		return c, nil
+	}
+	if err := c.routed(astray); err != nil {
+		return nil, err
 	}
 	return c, c.exempted(q, translation)
 }
@@ -80,6 +85,15 @@ func (c *comparison) build(filters ...*packet.Filter) (err error) {
 		return err
 	}
 	c.frame, err = c.space.Set(packet.All{c.space.Frame(c.from), c.judged()})
+	return err
+}
+
+// routed finds the packets that routing does not send the way that they go.
+func (c *comparison) routed(astray *packet.Filter) error {
+	n, err := c.space.Build(astray)
+	if err == nil {
+		c.astray, err = c.space.Where(n, packet.OutcomeUnknown)
+	}
 	return err
 }
 
@@ -243,6 +257,12 @@ func (c *comparison) difference(r *Report, state string, d differing) (found boo
 			return false, err
 		}
 		if set, err = c.space.And(set, may); err != nil {
+			return false, err
+		}
+	}
+	// Routing may also go by mark or source; so these count where they get in.
+	if d.kind == Closed || d.kind == Answer {
+		if set, err = c.space.Minus(set, c.astray); err != nil {
 			return false, err
 		}
 	}

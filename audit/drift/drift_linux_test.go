@@ -70,6 +70,23 @@ to = ["198.51.100.0/24"]
 ports = ["443/tcp"]
 `
 
+// A packet leaves by the interface that leads to where it was sent on to: no
+// other can have dropped it.
+func TestTranslatedPacketsAreRouted(t *testing.T) {
+	h := newHost(t, gen.Host(), backends[0])
+	h.obey("version = 1\n[defaults]\ninbound = \"drop\"\n[safety]\nkeep = [\"web\"]\n[service.web]\nports = [\"8080/tcp\"]\nfrom = [\"any\"]\n")
+	h.run(`ip route add 172.17.0.0/16 dev docker0
+		nft 'table ip nat1 {
+			chain pre { type nat hook prerouting priority dstnat; iifname "eth0" tcp dport 8080 dnat to 172.17.0.2:80; }
+			chain through { type filter hook forward priority filter; policy drop; oifname "docker0" accept; }
+		}'`)
+	h.inSync(drift.Flows, "8080 is accepted, and sent on by docker0")
+	h.run(`nft 'flush chain ip nat1 through; add rule ip nat1 through oifname "eth1" accept'`)
+	if r := h.drift(drift.Flows); !slices.Equal(packets(r, drift.Closed), []string{"8080/tcp from any in eth0 out docker0"}) {
+		t.Error(text(r))
+	}
+}
+
 // Whatever somebody does to fwctl's own table is found, with the right weight,
 // and the packets behave as it says.
 func TestTampering(t *testing.T) {

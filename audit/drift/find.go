@@ -3,6 +3,7 @@ package drift
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -19,9 +20,12 @@ type Question struct {
 	Host    *live.HostRules
 	Changes func() ([]string, error) // what an apply would change in fwctl's own rules, asked while the rest is compared; nil: do not ask
 	States  States
-	Known   []string  // names of managers, and of what stands beside the rules, that are meant to be there
-	Now     time.Time // zero: the time of the clock
-	Budget  int       // nodes of a decision diagram; zero: DefaultBudget
+	// Route returns the interface by which an address is reached; nil: packets to
+	// translated addresses may leave by any.
+	Route  func(netip.Addr) string
+	Known  []string  // names of managers, and of what stands beside the rules, that are meant to be there
+	Now    time.Time // zero: the time of the clock
+	Budget int       // nodes of a decision diagram; zero: DefaultBudget
 }
 
 // DefaultBudget is a quarter of what the engine may take: some hundred
@@ -92,6 +96,9 @@ func Find(q Question) (*Report, error) {
 	}
 	if r.Managers == nil {
 		r.Managers = []live.Manager{}
+	}
+	if q.Route == nil {
+		q.Route = func(netip.Addr) string { return "" }
 	}
 	if q.Now.IsZero() {
 		q.Now = time.Now()

@@ -3,6 +3,7 @@ package drift_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -154,6 +155,12 @@ func (h *host) drift(states drift.States) *drift.Report {
 	return h.find(drift.Question{Host: h.rules(), Changes: known(changes), States: states})
 }
 
+// route says where packets to an address leave the host.
+func (h *host) route(a netip.Addr) (link string) {
+	_ = h.lab.Do(func() error { link = live.RouteTo(a); return nil })
+	return link
+}
+
 // known answers with what was asked before.
 func known(changes []string) func() ([]string, error) {
 	return func() ([]string, error) { return changes, nil }
@@ -161,7 +168,7 @@ func known(changes []string) func() ([]string, error) {
 
 func (h *host) find(q drift.Question) *drift.Report {
 	h.Helper()
-	q.Policy = h.rs
+	q.Policy, q.Route = h.rs, h.route
 	r, err := drift.Find(q)
 	if err != nil {
 		h.Fatal(err)

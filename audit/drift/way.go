@@ -1,6 +1,8 @@
 package drift
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/fwctl/fwctl/packet"
@@ -115,8 +117,8 @@ func untranslated(sources []packet.Source) []packet.Source {
 func translates(c *packet.Chain) bool { return c.NAT }
 
 // translation is a filter that leaves nothing but packets with another
-// destination unknown.
-func (w way) translation(sources []packet.Source) *packet.Filter {
+// destination unknown, those for which a condition holds.
+func (w way) translation(sources []packet.Source, cond packet.Cond) *packet.Filter {
 	first := make([]packet.Source, len(sources))
 	for i, source := range sources {
 		first[i] = func(h packet.Hook) *packet.Filter {
@@ -127,9 +129,32 @@ func (w way) translation(sources []packet.Source) *packet.Filter {
 		}
 	}
 	f := w.filter(first...)
+	other := packet.Bits{Field: packet.FieldCTStatus, Mask: packet.Number(packet.DstNAT), Value: packet.Number(packet.DstNAT)}
 	f.Base = append(f.Base, &packet.Chain{Name: "translated", Policy: packet.OutcomeAccept, Rules: []packet.Step{{
-		Cond:    packet.Bits{Field: packet.FieldCTStatus, Mask: packet.Number(packet.DstNAT), Value: packet.Number(packet.DstNAT)},
-		Outcome: packet.OutcomeUnknown,
+		Cond: packet.All{other, cond}, Outcome: packet.OutcomeUnknown,
 	}}})
 	return f
+}
+
+// misrouted is the condition of packets that leave by an interface that does not
+// lead to the destination that a rule gave them.
+func (w way) misrouted(sources []packet.Source, route func(netip.Addr) string, is6 bool) packet.Cond {
+	lead := map[string]packet.Ranges{}
+	for _, source := range sources {
+		f := source(w.from)
+		if f == nil {
+			continue
+		}
+		for _, v := range f.Constants(packet.FieldDst) {
+			if link := route(v.Addr(is6)); link != "" && link != "lo" {
+				lead[link] = append(lead[link], packet.Single(v))
+			}
+		}
+	}
+	cond := packet.Any{}
+	for _, link := range slices.Sorted(maps.Keys(lead)) {
+		to := packet.In{Field: packet.FieldDst, Set: packet.NewRanges(lead[link]...)}
+		cond = append(cond, packet.All{to, packet.Not{Cond: packet.Iface{Pattern: link, Out: true}}})
+	}
+	return cond
 }

@@ -213,7 +213,7 @@ func (g *global) compareHost(ctx context.Context, args []string, d driftFlags) (
 	states, _ := drift.ParseStates(d.state) // settled before
 	r, err := drift.Find(drift.Question{
 		Policy: m.Ruleset, Host: host, Changes: func() ([]string, error) { return m.Changes(ctx) },
-		States: states, Known: d.known, Budget: d.budget,
+		States: states, Route: live.RouteTo, Known: d.known, Budget: d.budget,
 	})
 	if err != nil {
 		return nil, err
