@@ -26,7 +26,7 @@ DRAWN  = $(shell grep -rlE --include='*_test.go' 'gen[.](Dose|Seed)' . | xargs -
 # Every fuzz target, as PACKAGE:FUNCTION.
 FUZZ   = $(shell grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|^(.*)/[^/]*:func (.*)|\1:\2|' | sort)
 
-.PHONY: help build install test bench fuzz lint cover cross golden docs demo size soak clean
+.PHONY: help build install test coexist bench fuzz lint cover cross golden docs demo size soak clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test: ## every test; as root also those that need a kernel, in network namespace
 	@scripts/deps.sh
 	go vet ./...
 	go test ./...
+
+coexist: ## explain and drift beside ufw, ferm, firewalld and Docker, in a throwaway root of Debian's packages
+	@scripts/deps.sh
+	@scripts/coexist.sh
 
 demo: ## apply a policy in a throwaway namespace and see by packets what gets in
 	@scripts/deps.sh

@@ -1,11 +1,14 @@
 package drift_test
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 
 	"github.com/fwctl/fwctl/audit/drift"
 	"github.com/fwctl/fwctl/internal/gen"
+	"github.com/fwctl/fwctl/internal/netlab"
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
@@ -40,6 +44,78 @@ func TestFollowLeavesOpen(t *testing.T) {
 	}
 }
 
+// Docker sends what comes to a published port on to a container.
+func TestFollowAgreesBesideDocker(t *testing.T) {
+	o := newDocker(t)
+	if open := o.agrees(gen.Dose(t, "FWCTL_BESIDE", besideOthers)); open > 0 {
+		t.Errorf("%d packets depend on what is not understood", open)
+	}
+}
+
+// newDocker makes a host with containers. The bridges are Docker's own.
+func newDocker(t *testing.T) *other {
+	t.Helper()
+	facts := gen.Host()
+	facts.Interfaces = slices.DeleteFunc(facts.Interfaces, func(i rules.Interface) bool { return i.Name == "docker0" })
+	o := newOther(t, "docker", facts)
+	for name, addr := range map[string]string{"docker0": "172.17.0.1/16", "br-apps": "172.20.0.1/16"} {
+		o.links = append(o.links, rules.Interface{Name: name, Addrs: []netip.Prefix{netip.MustParsePrefix(addr)}})
+	}
+	return o
+}
+
+// A published port that gets past the input policy is opened, unless the policy
+// leaves published ports alone; then it is named.
+func TestPublishedPortsOfDocker(t *testing.T) {
+	o := newDocker(t)
+	const (
+		silent = "[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n"
+		partly = silent + "[service.web]\nports = [\"8080/tcp\"]\nfrom = [\"198.51.100.0/24\"]\n"
+		closed = silent + "[block.web]\nfrom = [\"any\"]\nports = [\"8080/tcp\"]\n"
+	)
+	for _, c := range []struct{ name, published, services, opened string }{
+		{"not said", "", silent, "8080/tcp from any in"},
+		{"enforced", "enforce", silent, "8080/tcp from any in"},
+		{"open to some", "enforce", partly, "8080/tcp from any but 198.51.100.0/24 in"},
+		{"blocked", "enforce", closed, "8080/tcp from any in"},
+		{"left alone", "ignore", silent, ""},
+		{"left alone and blocked", "ignore", closed, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := *o
+			h := *o.host
+			h.T, o.host = t, &h
+			o.published(c.published, c.services, c.opened)
+		})
+	}
+}
+
+// published holds what drift says of published ports against what it should.
+func (o *other) published(word, services, opened string) {
+	o.Helper()
+	defaults := "version = 1\n[defaults]\ninbound = \"drop\"\n"
+	if word != "" {
+		defaults += fmt.Sprintf("published = %q\n", word)
+	}
+	o.obey(defaults + "[safety]\nkeep = [\"ssh\"]\n" + services)
+	r := o.drift(drift.Flows)
+	starts := func(s string) bool { return strings.HasPrefix(s, opened) }
+	if opened == "" {
+		named := slices.ContainsFunc(r.Published, func(s string) bool { return strings.Contains(s, "8080") })
+		if r.Verdict != drift.InSync || !named {
+			o.Errorf("%s; published: %v\n%s", r.Verdict, r.Published, text(r))
+		}
+		return
+	}
+	if r.Verdict != drift.Drift || !slices.Equal(kinds(r), []drift.Kind{drift.Opened}) || !slices.ContainsFunc(packets(r, drift.Opened), starts) {
+		o.Errorf("%s\n%s", r.Verdict, text(r))
+	}
+	o.replayed = 0
+	if o.replay(r); o.replayed == 0 {
+		o.Errorf("no example could be replayed\n%s", text(r))
+	}
+}
+
 // besideOthers is how many packets each manager is asked about, perDraw how many
 // are drawn around one policy.
 const (
@@ -55,14 +131,17 @@ func (o *other) agrees(n int) (open int) {
 	said, did := o.follow(o.rules(), ps), o.fates(ps)
 	seen, wrong := map[string]int{}, 0
 	for i, p := range ps {
-		seen[p.Hook.String()+" "+did[i]]++
+		seen[p.Hook.String()+" "+did[i].Verdict.String()]++
+		if did[i].Hook == packet.Forward && p.Hook == packet.Input {
+			seen["sent on"]++
+		}
 		if said[i].CannotTell {
 			open++
 		}
 		if o.agree(said[i], p, did[i]) || o.agree(said[i], p, o.fates(ps[i : i+1])[0]) {
 			continue
 		}
-		o.Errorf("%s: %s by %s, else %v; the kernel does %s", p, said[i].Verdict, said[i].By, said[i].Else, did[i])
+		o.Errorf("%s: %s by %s, else %v; the kernel does %s", p, said[i].Verdict, said[i].By, said[i].Else, did[i].Verdict)
 		if wrong++; wrong == 10 {
 			o.FailNow()
 		}
@@ -73,7 +152,8 @@ func (o *other) agrees(n int) (open int) {
 
 // agree reports whether the kernel did what was said, or what was said to depend
 // on what no packet shows, as on a rate.
-func (o *other) agree(f *drift.Fate, p packet.Packet, did string) bool {
+func (o *other) agree(f *drift.Fate, p packet.Packet, fate netlab.Fate) bool {
+	did := fate.Verdict.String()
 	if f.Verdict == did || slices.ContainsFunc(f.Else, func(a drift.Alternative) bool { return a.Verdict == did }) {
 		return true
 	}
@@ -112,17 +192,11 @@ func (o *other) follow(h *live.HostRules, ps []packet.Packet) []*drift.Fate {
 	return fates
 }
 
-// route says where packets to an address leave the host.
-func (o *other) route(a netip.Addr) (link string) {
-	_ = o.lab.Do(func() error { link = live.RouteTo(a); return nil })
-	return link
-}
-
 // fates sends packets through the kernel. One that enters may be dropped or sent
 // elsewhere before it comes to its hook.
-func (o *other) fates(ps []packet.Packet) []string {
+func (o *other) fates(ps []packet.Packet) []netlab.Fate {
 	o.Helper()
-	fates := make([]string, len(ps))
+	fates := make([]netlab.Fate, len(ps))
 	var in, out []packet.Packet
 	var inAt, outAt []int
 	for i, p := range ps {
@@ -136,19 +210,16 @@ func (o *other) fates(ps []packet.Packet) []string {
 		}
 		in, inAt = append(in, p), append(inAt, i)
 	}
-	traced, err := o.lab.Trace(in)
-	if err != nil {
+	traced, err1 := o.lab.Trace(in)
+	probed, err2 := o.lab.Probe(out)
+	if err := errors.Join(err1, err2); err != nil {
 		o.Fatal(err)
 	}
 	for n, f := range traced {
-		fates[inAt[n]] = f.Verdict.String()
-	}
-	probed, err := o.lab.Probe(out)
-	if err != nil {
-		o.Fatal(err)
+		fates[inAt[n]] = f
 	}
 	for n, v := range probed {
-		fates[outAt[n]] = v.String()
+		fates[outAt[n]] = netlab.Fate{Hook: packet.Output, Verdict: v}
 	}
 	return fates
 }
@@ -180,12 +251,23 @@ func (o *other) draw(n int) []packet.Packet {
 			if r.IntN(3) > 0 {
 				edges.move(&p, r)
 			}
+			o.enters(&p)
 			if o.sent(p, &facts) && len(ps) < n {
 				ps = append(ps, p)
 			}
 		}
 	}
 	return ps
+}
+
+// enters puts a packet that goes through the host to a network that the program
+// made on the way there.
+func (o *other) enters(p *packet.Packet) {
+	for _, i := range o.links {
+		if p.Hook == packet.Forward && i.Addrs[0].Contains(p.Dst) {
+			p.Out = i.Name
+		}
+	}
 }
 
 // sent reports whether the laboratory can send the packet.
@@ -202,7 +284,7 @@ type edges struct {
 
 func edgesOf(text string) *edges {
 	e := &edges{}
-	for _, word := range numbers.FindAllString(text, -1) {
+	for _, word := range numbers.FindAllString(dotted.ReplaceAllString(text, " "), -1) {
 		if n, err := strconv.ParseUint(word, 10, 16); err == nil && n > 0 && n < 65535 {
 			e.ports = append(e.ports, uint16(n-1), uint16(n), uint16(n), uint16(n+1))
 		}
@@ -220,16 +302,30 @@ func edgesOf(text string) *edges {
 			family = 1
 		}
 		r := netipx.RangeOfPrefix(p.Masked())
-		e.addrs[family] = append(e.addrs[family], r.From().Prev(), r.From(), r.To(), r.To().Next())
+		for _, a := range []netip.Addr{r.From().Prev(), r.From(), r.To(), r.To().Next()} {
+			if a.IsValid() {
+				e.addrs[family] = append(e.addrs[family], a)
+			}
+		}
 	}
 	return e
 }
 
-var prefixes = regexp.MustCompile(`(\b\d+\.\d+\.\d+\.\d+|\b[0-9a-f]+:[0-9a-f:]+)(/\d+)?`)
+var (
+	dotted   = regexp.MustCompile(`\d+(\.\d+)+(/\d+)?`)
+	prefixes = regexp.MustCompile(`(\b\d+\.\d+\.\d+\.\d+|\b[0-9a-f]+:[0-9a-f:]+)(/\d+)?`)
+)
 
-// move puts a packet at edges.
+// move puts a packet at edges. Half of them become what most rules are about.
 func (e *edges) move(p *packet.Packet, r *rand.Rand) {
-	if p.Proto.HasPorts() && r.IntN(4) > 0 {
+	if r.IntN(2) == 0 {
+		*p = packet.Packet{Hook: p.Hook, In: p.In, Out: p.Out, Src: p.Src, Dst: p.Dst, SrcPort: 40000, Proto: packet.UDP}
+		if r.IntN(3) > 0 {
+			p.Proto, p.Flags = packet.TCP, packet.SYN
+		}
+		p.State = gen.KernelState(*p)
+	}
+	if p.Proto.HasPorts() && r.IntN(8) > 0 {
 		p.DstPort = e.ports[r.IntN(len(e.ports))]
 	}
 	addrs := e.addrs[0]

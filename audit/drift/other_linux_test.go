@@ -1,6 +1,7 @@
 package drift_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,13 +16,13 @@ import (
 // laboratory.
 type other struct {
 	*host
-	name   string
-	script string // what it was told, in testdata/managers
+	script string // what it was told
 	// links are those that it made itself. The laboratory has no cable to them.
 	links []rules.Interface
 }
 
-// newOther makes a host on which another program has loaded its rules.
+// newOther makes a host on which another program has loaded its rules, as the
+// script of that name in testdata/managers says.
 func newOther(t *testing.T, name string, facts *rules.Host) *other {
 	t.Helper()
 	root := os.Getenv("FWCTL_ROOT")
@@ -32,7 +33,7 @@ func newOther(t *testing.T, name string, facts *rules.Host) *other {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &other{host: newHost(t, facts, backends[0]), name: name, script: string(script)}
+	o := &other{host: newHost(t, facts, backends[0]), script: string(script)}
 	o.enter(root)
 	return o
 }
@@ -42,19 +43,20 @@ func newOther(t *testing.T, name string, facts *rules.Host) *other {
 // waits for the end of its input, which comes when the test ends, however it
 // does, and takes away what is no namespace's.
 const enter = `
-mount -t tmpfs tmpfs "$DIR"
-mkdir "$DIR/upper" "$DIR/work" "$DIR/root"
-mount -t overlay -o "lowerdir=$ROOT,upperdir=$DIR/upper,workdir=$DIR/work" overlay "$DIR/root"
-cd "$DIR/root"
+mount -t tmpfs tmpfs "$DIR/mnt"
+cd "$DIR/mnt"
+mkdir upper work root
+mount -t overlay -o "lowerdir=$ROOT,upperdir=upper,workdir=work" overlay root
+cd root
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount --rbind /sys/fs/cgroup sys/fs/cgroup
 mount --rbind /dev dev
 for d in run tmp; do mount -t tmpfs tmpfs $d; done
-cat >tmp/script <&3
+cp -r "$DIR/share" share
 code=0
-chroot . /bin/sh -exu /tmp/script </dev/null 3<&- || code=$?
-echo $code >&4
+chroot . /bin/sh -exu /share/script </dev/null 3<&- || code=$?
+echo $code >&3
 cat >/dev/null
 kill -KILL -1
 for c in $(find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*"); do
@@ -65,27 +67,21 @@ done
 // enter runs the script in the root and in the host's network namespace.
 func (o *other) enter(root string) {
 	o.Helper()
-	dir := o.TempDir()
+	dir := o.shared()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		o.Fatal(err)
 	}
-	script, err := os.Open(filepath.Join("testdata", "managers", o.name+".sh"))
-	if err != nil {
-		o.Fatal(err)
-	}
+	defer log.Close()
 	ready, says, err := os.Pipe()
 	if err != nil {
 		o.Fatal(err)
 	}
-	mnt := filepath.Join(dir, "mnt")
-	if err := os.Mkdir(mnt, 0o700); err != nil {
-		o.Fatal(err)
-	}
+	defer ready.Close()
 	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-eu", "-c", enter)
-	cmd.Env = append(os.Environ(), "ROOT="+root, "DIR="+mnt, "CGROUP=fwctl-coexist", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Env = []string{"ROOT=" + root, "DIR=" + dir, fmt.Sprintf("CGROUP=fwctl-test-%d", os.Getpid()), "HOME=/", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{script, says}
+	cmd.ExtraFiles = []*os.File{says}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is not for it
 	life, err := cmd.StdinPipe()
 	if err != nil {
@@ -95,14 +91,33 @@ func (o *other) enter(root string) {
 		o.Fatal(err)
 	}
 	says.Close()
-	script.Close()
 	o.Cleanup(func() {
 		life.Close()
 		_ = cmd.Wait()
 	})
-	code, _ := io.ReadAll(io.LimitReader(ready, 2))
-	if string(code) != "0\n" {
+	if code, _ := io.ReadAll(io.LimitReader(ready, 2)); string(code) != "0\n" {
 		text, _ := os.ReadFile(log.Name())
-		o.Fatalf("%s: %q\n%s", o.name, code, text)
+		o.Fatalf("exit status %s\n%s", code, text)
 	}
+}
+
+// shared makes the directory that the script finds as /share: itself, and an
+// image for containers.
+func (o *other) shared() string {
+	o.Helper()
+	dir := o.TempDir()
+	for _, d := range []string{"mnt", "share", "share/image"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			o.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "share", "script"), []byte(o.script), 0o600); err != nil {
+		o.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "share", "image", "waits"), "./testdata/managers/waits.go")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		o.Fatalf("%v\n%s", err, out)
+	}
+	return dir
 }
