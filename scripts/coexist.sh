@@ -35,8 +35,9 @@ components=$(sources COMPONENT | paste -sd ,)
 tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/fwctl-coexist.XXXXXX")
 job=
 cleanup() {
-  # The job's mounts and processes are in namespaces that end with it.
-  [ -z "$job" ] || { kill "$job" 2>/dev/null && wait "$job" || true; }
+  # Its mounts and processes are in namespaces that end with it. unshare ignores
+  # what is politer.
+  [ -z "$job" ] || { kill -KILL "$job" && wait "$job"; } 2>/dev/null || true
   rm -rf --one-file-system "$tmp"
 }
 trap cleanup EXIT
