@@ -44,10 +44,12 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
 run() { # in the background, since a trap waits for what is in the foreground
+  local code=0
   "$@" &
   job=$!
-  wait "$job"
+  wait "$job" || code=$?
   job=
+  return $code
 }
 
 echo "coexist: $codename from $mirror" >&2
