@@ -59,7 +59,7 @@ const betweenClocks = 1 << 14
 
 const (
 	firstSize = 1 << 12
-	maxCache  = 1 << 22
+	maxCache  = 1 << 20
 )
 
 func newStore(budget int) *store {
