@@ -116,6 +116,7 @@ type change struct {
 	policy  *rules.Policy
 	ruleset *rules.Ruleset
 	program program
+	proof   *prover
 	before  *stored  // the confirmed bundle; nil if there is none that can be read
 	had     []string // backends that held something of fwctl's before
 	out     *Outcome
@@ -204,7 +205,11 @@ func (c *change) load(ctx context.Context) error {
 	}
 	rs, ps := rules.Resolve(p, c.host)
 	c.ruleset = rs
-	return c.heed(ps)
+	if err := c.heed(ps); err != nil || c.DryRun {
+		return err
+	}
+	c.proof = startProof(rs, c.proofTime())
+	return nil
 }
 
 // heed keeps warnings and notes for the outcome; errors end the apply.

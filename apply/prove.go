@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,15 +44,62 @@ func (e *RefutedError) Error() string {
 // where the backend leaves the family out.
 type meaning func(hook packet.Hook, is6 bool) *packet.Filter
 
-// prove compares what the kernel holds with the policy, the families at the same
+// prover is the policy's side of the proof. It is worked out while the kernel is
+// being changed.
+type prover struct {
+	rs       *rules.Ruleset
+	families [2]chan []*side // IPv4, IPv6
+}
+
+// side is the policy at one hook and in one family, in a space that has room for
+// the kernel's rules.
+type side struct {
+	policy  *packet.Filter
+	is6     bool
+	space   *packet.Space
+	diagram packet.Node
+	err     error
+}
+
+func startProof(rs *rules.Ruleset, limit time.Duration) *prover {
+	p := &prover{rs: rs}
+	until := time.Now().Add(limit)
+	for i, is6 := range []bool{false, true} {
+		p.families[i] = make(chan []*side, 1)
+		go func() {
+			var sides []*side
+			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
+				sides = append(sides, p.side(rs.Filter(hook, is6), nil, is6, until))
+			}
+			p.families[i] <- sides
+		}()
+	}
+	return p
+}
+
+// side builds the policy's diagram, where the kernel's rules ask for things that
+// the policy does not, too.
+func (p *prover) side(policy, kernel *packet.Filter, is6 bool, until time.Time) *side {
+	s := &side{policy: policy, is6: is6}
+	filters := []*packet.Filter{policy}
+	if kernel != nil {
+		filters = append(filters, kernel)
+	}
+	s.space = packet.NewSpace(is6, p.rs.Host.HostAddrs(is6), proofNodes, filters...)
+	s.space.Until(until)
+	s.diagram, s.err = s.space.Build(policy)
+	return s
+}
+
+// finish compares what the kernel holds with the policy, the families at the same
 // time.
-func prove(rs *rules.Ruleset, held meaning, limit time.Duration) (*Proof, error) {
+func (p *prover) finish(held meaning, limit time.Duration) (*Proof, error) {
 	until := time.Now().Add(limit)
 	var why [2]string
 	var errs [2]error
 	var both sync.WaitGroup
-	for i, is6 := range []bool{false, true} {
-		both.Go(func() { why[i], errs[i] = proveFamily(rs, held, is6, until) })
+	for i := range p.families {
+		both.Go(func() { why[i], errs[i] = p.family(<-p.families[i], held, until) })
 	}
 	both.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
@@ -64,9 +112,9 @@ func prove(rs *rules.Ruleset, held meaning, limit time.Duration) (*Proof, error)
 	return &Proof{Why: why[i]}, nil
 }
 
-func proveFamily(rs *rules.Ruleset, held meaning, is6 bool, until time.Time) (why string, err error) {
-	for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
-		kernel := held(hook, is6)
+func (p *prover) family(sides []*side, held meaning, until time.Time) (why string, err error) {
+	for _, s := range sides {
+		kernel := held(s.policy.Hook, s.is6)
 		if kernel == nil {
 			return "", nil
 		}
@@ -75,18 +123,19 @@ func proveFamily(rs *rules.Ruleset, held meaning, is6 bool, until time.Time) (wh
 				return "the rules ask for what was not read: " + key, nil
 			}
 		}
-		why, err := proveHook(rs, rs.Filter(hook, is6), kernel, is6, until)
-		if why != "" || err != nil {
+		if !s.space.Covers(kernel) {
+			s = p.side(s.policy, kernel, s.is6, until)
+		}
+		if why, err := s.compare(kernel, until); why != "" || err != nil {
 			return why, err
 		}
 	}
 	return "", nil
 }
 
-func proveHook(rs *rules.Ruleset, policy, kernel *packet.Filter, is6 bool, until time.Time) (why string, err error) {
-	s := packet.NewSpace(is6, rs.Host.HostAddrs(is6), proofNodes, policy, kernel)
-	s.Until(until)
-	d, err := difference(s, policy, kernel)
+func (s *side) compare(kernel *packet.Filter, until time.Time) (why string, err error) {
+	s.space.Until(until)
+	d, err := s.difference(kernel)
 	switch {
 	case errors.Is(err, packet.ErrTime), errors.Is(err, packet.ErrBudget):
 		return err.Error(), nil
@@ -96,23 +145,22 @@ func proveHook(rs *rules.Ruleset, policy, kernel *packet.Filter, is6 bool, until
 		return "", nil
 	}
 	facts := *d.Witness.Facts
-	return "", &RefutedError{d.Witness.Packet, policy.Decide(d.Witness.Facts), kernel.Decide(&facts)}
+	return "", &RefutedError{d.Witness.Packet, s.policy.Decide(d.Witness.Facts), kernel.Decide(&facts)}
 }
 
-func difference(s *packet.Space, a, b *packet.Filter) (d packet.Difference, err error) {
-	over, err := s.Set(s.Frame(a.Hook))
+func (s *side) difference(kernel *packet.Filter) (d packet.Difference, err error) {
+	if s.err != nil {
+		return d, s.err
+	}
+	n, err := s.space.Build(kernel)
 	if err != nil {
 		return d, err
 	}
-	x, err := s.Build(a)
+	over, err := s.space.Set(s.space.Frame(s.policy.Hook))
 	if err != nil {
 		return d, err
 	}
-	y, err := s.Build(b)
-	if err != nil {
-		return d, err
-	}
-	return s.Compare(x, y, over)
+	return s.space.Compare(s.diagram, n, over)
 }
 
 // prove proves the change that was made.
@@ -121,10 +169,8 @@ func (c *change) prove(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
-	limit := c.ProofTime
-	if limit == 0 {
-		limit = proofTime
-	}
-	c.out.Proof, err = prove(c.ruleset, held, limit)
+	c.out.Proof, err = c.proof.finish(held, c.proofTime())
 	return err
 }
+
+func (c *change) proofTime() time.Duration { return cmp.Or(c.ProofTime, proofTime) }

@@ -51,7 +51,7 @@ func TestProof(t *testing.T) {
 			if tc.why != "" && tc.limit < 0 {
 				large = load(provedPolicy + manyServices(400))
 			}
-			p, err := prove(large, tc.held, tc.limit)
+			p, err := startProof(large, tc.limit).finish(tc.held, tc.limit)
 			var refuted *RefutedError
 			switch {
 			case tc.refuted != "":

@@ -62,8 +62,13 @@ const (
 	maxCache  = 1 << 20
 )
 
-func newStore(budget int) *store {
-	s := &store{nodes: make([]branch, terminals, firstSize), unique: make([]Node, firstSize), cache: make([]cached, firstSize), budget: budget}
+// newStore makes a store for so many nodes, to begin with.
+func newStore(budget, size int) *store {
+	n := firstSize
+	for n < size && n < maxCache/4 {
+		n *= 2
+	}
+	s := &store{nodes: make([]branch, terminals, n), unique: make([]Node, 2*n), cache: make([]cached, n), budget: budget}
 	for i := range s.nodes {
 		s.nodes[i] = branch{level: leafLevel, lo: Node(i), hi: Node(i)}
 	}

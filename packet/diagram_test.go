@@ -51,7 +51,7 @@ func randomTable(r *rand.Rand, values int) (t table) {
 func TestOperationsOnTables(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for range 1000 {
-		s := newStore(1 << 20)
+		s := newStore(1<<20, 0)
 		ft, gt, ht := randomTable(r, 2), randomTable(r, 5), randomTable(r, 5)
 		f, g, h := diagramOf(s, ft), diagramOf(s, gt), diagramOf(s, ht)
 		drop := r.Uint32N(256)
@@ -116,7 +116,7 @@ func pick(cond bool, yes, no Node) Node {
 // The algebra of sets.
 func TestAlgebra(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	s := newStore(1 << 22)
+	s := newStore(1<<22, 0)
 	for range 5000 {
 		a, b, c := diagramOf(s, randomTable(r, 2)), diagramOf(s, randomTable(r, 2)), diagramOf(s, randomTable(r, 2))
 		for name, law := range map[string][2]Node{

@@ -175,6 +175,18 @@ func walk(c Cond, f func(Cond)) {
 	}
 }
 
+// size is how many rules the filter has.
+func (fl *Filter) size() int {
+	n := 0
+	for _, c := range fl.Base {
+		n += len(c.Rules)
+	}
+	for _, c := range fl.Chains {
+		n += len(c.Rules)
+	}
+	return n
+}
+
 // conditions calls f for every condition of the filter, and for every unknown
 // that it writes.
 func (fl *Filter) conditions(f func(Cond)) {

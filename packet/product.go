@@ -144,6 +144,7 @@ func (s *Space) products(ps []part) Node {
 	if len(ps) == 1 {
 		return s.product(ps[0].rest, True)
 	}
+	s.parts = slices.Grow(s.parts, 2*len(ps)) // many a block keeps half of them
 	mark := len(s.parts)
 	for _, p := range ps {
 		if in := p.rest[0]; in.Field == first {

@@ -40,10 +40,17 @@ type HostAddrs struct {
 // two gigabytes.
 const DefaultBudget = 40_000_000
 
+// nodesOfRule is about how many nodes a rule of a large ruleset adds.
+const nodesOfRule = 16
+
 // NewSpace returns a Space for the filters. Interfaces and unknowns that they
 // name are its own from the start, so that their order is no accident of use.
 func NewSpace(is6 bool, host HostAddrs, budget int, filters ...*Filter) *Space {
-	s := &Space{is6: is6, store: newStore(budget), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}, large: map[largeSet]Node{}, assumed: True}
+	size := 0
+	for _, f := range filters {
+		size = max(size, f.size())
+	}
+	s := &Space{is6: is6, store: newStore(budget, nodesOfRule*size), host: host, unknowns: map[string]uint{}, flags: map[string]bool{}, conds: map[*Tuples]Node{}, large: map[largeSet]Node{}, assumed: True}
 	patterns := map[string]bool{"lo": true}
 	keys := map[string]bool{}
 	for _, f := range filters {
@@ -72,6 +79,22 @@ func sortedNames(m map[string]bool) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Covers reports whether the Space can take another filter: that it names no
+// interface and no unknown that the filters of NewSpace did not.
+func (s *Space) Covers(f *Filter) bool {
+	all := true
+	f.conditions(func(c Cond) {
+		switch c := c.(type) {
+		case Iface:
+			all = all && (c.Pattern == "" || c.Pattern == "*" || slices.Contains(s.classes, c.Pattern))
+		case Unknown:
+			_, known := s.unknowns[c.Key]
+			all = all && known
+		}
+	})
+	return all
 }
 
 // classify makes the classes of interface names that the patterns tell apart.
