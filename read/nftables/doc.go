@@ -5,4 +5,9 @@
 // or not. Read [Table] first. The numbers are those of
 // linux/netfilter/nf_tables.h. The package is pure; the room live asks the
 // kernel.
+//
+// [Filter] and [Source] say what tables do with packets: exec.go follows a rule's
+// expressions as the kernel does, with registers whose bits are constants, bits of
+// a packet's fields (bits.go), or unknown. text.go and its neighbours write a rule
+// in the words of nft(8), for people. [Equal] compares two readings.
 package nftables

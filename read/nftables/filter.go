@@ -84,7 +84,7 @@ func Filter(tables []*Table, hook packet.Hook, is6 bool, links Links) *packet.Fi
 
 // Source returns what the tables have at each hook, for packets of a family, to
 // be put together with other rules of the host. A table of iptables-nft belongs
-// among the tables only if its text is not read, too: see [IsIPTables].
+// among the tables only if its text is not read, too.
 func Source(tables []*Table, is6 bool, links Links) packet.Source {
 	tables = slices.Clone(tables)
 	slices.SortStableFunc(tables, func(a, b *Table) int { return cmp.Compare(a.Handle, b.Handle) })
