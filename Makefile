@@ -56,7 +56,7 @@ bench: ## speed, as ratios measured side by side in one run, against the house's
 
 fuzz: ## every fuzz target for FUZZTIME each (30s)
 	@for t in $(FUZZ); do \
-	  echo "== $$t"; go test "$${t%:*}" -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME); \
+	  echo "== $$t"; go test "$${t%:*}" -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; \
 	done
 
 soak: ## SOAK (10) times what the tests draw, drawn from SEED, then each fuzz target for SOAKTIME (10m)
