@@ -40,7 +40,7 @@ install: build ## bin/fwctl to $(DESTDIR)/usr/sbin; enables nothing
 test: ## every test; as root also those that need a kernel, in network namespaces of their own
 	@scripts/deps.sh
 	go vet ./...
-	go test ./...
+	go test -timeout 40m ./...
 
 coexist: ## explain and drift beside ufw, ferm, firewalld and Docker, in a throwaway root of Debian's packages
 	@scripts/deps.sh
@@ -72,7 +72,7 @@ lint: ## gofmt, go vet, golangci-lint (pinned; its list is .golangci.yml)
 
 cover: ## coverage by function, cover.html
 	@scripts/deps.sh
-	go test -coverpkg=./... -coverprofile=cover.out ./...
+	go test -timeout 40m -coverpkg=./... -coverprofile=cover.out ./...
 	go tool cover -func=cover.out | tail -n 1
 	go tool cover -html=cover.out -o cover.html
 

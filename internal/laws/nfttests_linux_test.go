@@ -22,9 +22,7 @@ const testedRules = 120
 // What the reader makes of the rules with which nft tests each of its expressions
 // is what the kernel does with them.
 func TestKernelAgreesOnTestsOfNFT(t *testing.T) {
-	if _, err := os.Stat(nftTestsDir); err != nil {
-		t.Skip("no corpus here")
-	}
+	gen.Corpus(t)
 	t.Parallel()
 	f := &testedFiles{foreignCheck: &foreignCheck{T: t, lab: netlab.New(t, gen.Host()), budget: foreignBudget}, r: rand.New(rand.NewPCG(gen.Seed(t), 21))}
 	rules := f.rules()

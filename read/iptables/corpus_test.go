@@ -11,29 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fwctl/fwctl/internal/gen"
 	"github.com/fwctl/fwctl/packet"
 )
 
 var update = flag.Bool("update", false, "rewrite the table of what is not known in the corpus")
-
-// corpusDir holds rulesets by others, which are not part of the repository.
-const corpusDir = "../../../shared/corpus"
-
-func corpusFiles(t *testing.T, patterns ...string) []string {
-	t.Helper()
-	if _, err := os.Stat(corpusDir); err != nil {
-		t.Skip("no corpus here")
-	}
-	var out []string
-	for _, p := range patterns {
-		files, err := filepath.Glob(filepath.Join(corpusDir, p))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %v, %d files", p, err, len(files))
-		}
-		out = append(out, files...)
-	}
-	return out
-}
 
 // someServices are the names of ports in the corpus.
 var someServices = ParseServices("ssh 22/tcp\nsmtp 25/tcp mail\ntime 37/udp timserver\ndomain 53/tcp\ndomain 53/udp\nhttp 80/tcp www\nhttps 443/tcp\n")
@@ -49,26 +31,26 @@ type listing struct {
 func corpus(t *testing.T) []listing {
 	var out []listing
 	add := func(file string, is6 bool, s *Save) { out = append(out, listing{file, is6, s}) }
-	for _, f := range corpusFiles(t, "moby/iptabler/*.golden", "moby/docs-live/*.rules", "openstack-iptables-sefl/save/*.rules",
+	for _, f := range gen.CorpusFiles(t, "moby/iptabler/*.golden", "moby/docs-live/*.rules", "openstack-iptables-sefl/save/*.rules",
 		"aerleon/demo/*.ipt.ref", "aerleon/speedway/*", "ferm/preserve/*.result") {
 		add(f, strings.Contains(f, "__ip6tables"), Parse(read(t, f)))
 	}
-	for _, f := range corpusFiles(t, "openstack-iptables-sefl/dumps/iptables-*.txt") {
+	for _, f := range gen.CorpusFiles(t, "openstack-iptables-sefl/dumps/iptables-*.txt") {
 		s := &Save{}
 		s.Read(strings.Split(filepath.Base(f), "-")[1], read(t, f))
 		add(f, false, s)
 	}
-	for _, f := range corpusFiles(t, "aerleon/iptables/*") {
+	for _, f := range gen.CorpusFiles(t, "aerleon/iptables/*") {
 		add(f, strings.Contains(read(t, f), "v6-"), Parse(read(t, f)))
 	}
-	for _, f := range corpusFiles(t, "ferm/*/*.result") {
+	for _, f := range gen.CorpusFiles(t, "ferm/*/*.result") {
 		if !strings.Contains(f, "/preserve/") {
 			v4, v6 := commands(read(t, f))
 			add(f, false, v4)
 			add(f, true, v6)
 		}
 	}
-	for _, f := range corpusFiles(t, "ufw/*/*/result") {
+	for _, f := range gen.CorpusFiles(t, "ufw/*/*/result") {
 		for _, block := range strings.Split(read(t, f), "*filter\n")[1:] {
 			block, _, _ = strings.Cut(block, "\nCOMMIT")
 			add(f, strings.Contains(block, "ufw6-"), Parse("*filter\n"+block+"\nCOMMIT\n"))
@@ -225,7 +207,7 @@ func golden(t *testing.T, file, got string) {
 // iptables' own tests of its matches and targets.
 func TestPrintedFormsMeanTheSame(t *testing.T) {
 	same, unsupported, refused := 0, map[string]int{}, 0
-	for _, file := range corpusFiles(t, "iptables-tests/extensions/libxt_*.t", "iptables-tests/extensions/libipt_*.t", "iptables-tests/extensions/libip6t_*.t") {
+	for _, file := range gen.CorpusFiles(t, "iptables-tests/extensions/libxt_*.t", "iptables-tests/extensions/libipt_*.t", "iptables-tests/extensions/libip6t_*.t") {
 		chain, table := "INPUT", "filter"
 		for line := range strings.Lines(read(t, file)) {
 			line = strings.TrimSpace(line)

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"sort"
@@ -27,25 +26,6 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the table of what is not known in the corpus")
 
-// corpusDir holds rulesets by others, which are not part of the repository.
-const corpusDir = "../../../shared/corpus"
-
-func corpusFiles(t *testing.T, patterns ...string) []string {
-	t.Helper()
-	if _, err := os.Stat(corpusDir); err != nil {
-		t.Skip("no corpus here")
-	}
-	var out []string
-	for _, p := range patterns {
-		files, err := filepath.Glob(filepath.Join(corpusDir, p))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %v, %d files", p, err, len(files))
-		}
-		out = append(out, files...)
-	}
-	return out
-}
-
 func readText(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -60,9 +40,9 @@ func readText(t *testing.T, file string) string {
 // them is counted by kind.
 func TestCorpus(t *testing.T) {
 	t.Parallel()
-	files := corpusFiles(t, "moby/nftabler/*.golden", "moby/docs-live/*.nft", "nftables-tests/dumps/*/*.nft",
+	files := gen.CorpusFiles(t, "moby/nftabler/*.golden", "moby/docs-live/*.nft", "nftables-tests/dumps/*/*.nft",
 		"nftables-tests/features/*.nft", "aerleon/demo/*.nft.ref", "aerleon/nftables/*")
-	tests := corpusFiles(t, "nftables-tests/py/*/*.t", "nftables-tests/py/*/*.t.netdev")
+	tests := gen.CorpusFiles(t, "nftables-tests/py/*/*.t", "nftables-tests/py/*/*.t.netdev")
 	l := newLoader(t)
 	whole, single := l.tally(), l.tally()
 	for _, f := range files {
