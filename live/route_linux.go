@@ -1,9 +1,12 @@
 package live
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // RouteTo returns the name of the interface by which a packet to the address
@@ -18,4 +21,31 @@ func RouteTo(a netip.Addr) string {
 		return ""
 	}
 	return link.Attrs().Name
+}
+
+// RouteBack reports whether a packet without a mark to the address may leave by the
+// interface. An address of the host is reached by none. known is false if the
+// routes could not be asked.
+func RouteBack(a netip.Addr, link string) (back, known bool) {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return false, false
+	}
+	index := l.Attrs().Index
+	options := &netlink.RouteGetOptions{FIBMatch: true}
+	if a.IsLinkLocalUnicast() && a.Is6() {
+		options.OifIndex = index
+	}
+	routes, err := netlink.RouteGetWithOptions(a.AsSlice(), options)
+	switch {
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINVAL):
+		return false, true // none, or one that refuses
+	case err != nil || len(routes) == 0:
+		return false, false
+	}
+	r := routes[0]
+	if r.Type != unix.RTN_UNICAST {
+		return false, true
+	}
+	return r.LinkIndex == index || slices.ContainsFunc(r.MultiPath, func(n *netlink.NexthopInfo) bool { return n.LinkIndex == index }), true
 }

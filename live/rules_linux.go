@@ -126,7 +126,7 @@ func (h *HostRules) links() error {
 	h.Links = read.Links{}
 	for _, l := range links {
 		at := l.Attrs()
-		h.Links[uint32(at.Index)] = read.Link{Name: at.Name, Type: linkTypes[at.EncapType], Group: at.Group}
+		h.Links[uint32(at.Index)] = packet.Link{Name: at.Name, Type: linkTypes[at.EncapType], Group: at.Group}
 		if at.Xdp != nil && at.Xdp.Attached {
 			h.Beside = append(h.Beside, Beside{Name: "XDP program on " + at.Name})
 		}
@@ -154,6 +154,7 @@ func (h *HostRules) addresses() error {
 			}
 		}
 		h.Links[i] = l
+		h.IPTables.Links = append(h.IPTables.Links, l)
 	}
 	return nil
 }

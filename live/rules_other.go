@@ -18,3 +18,6 @@ func RuleTexts(context.Context, string, string) map[uint64]string { return nil }
 
 // RouteTo knows no routes on this system.
 func RouteTo(netip.Addr) string { return "" }
+
+// RouteBack knows no routes on this system.
+func RouteBack(netip.Addr, string) (back, known bool) { return false, false }

@@ -85,7 +85,7 @@ var tablePriority = map[string]int{"raw": -300, "mangle": -150, "nat": -100, "fi
 // translate say that it is decided.
 func (s Save) mark(c *packet.Chain) {
 	c.Name = s.source() + " " + c.Name
-	eachStep(c.Rules, func(st *packet.Step) {
+	c.Steps(func(st *packet.Step) {
 		st.Place.Source = s.source()
 		if st.Outcome == packet.OutcomeJump || st.Outcome == packet.OutcomeGoto {
 			st.Chain = s.source() + " " + st.Chain
@@ -105,13 +105,6 @@ func decided(w packet.Write) packet.Write {
 		}
 	}
 	return w
-}
-
-func eachStep(steps []packet.Step, f func(*packet.Step)) {
-	for i := range steps {
-		f(&steps[i])
-		eachStep(steps[i].Cases, f)
-	}
 }
 
 // empty reports whether the tables let everything pass.

@@ -20,7 +20,7 @@ func (fl *Filter) asked() (fields [fieldCount]bool) {
 	})
 	for known := 0; known < count(fields); {
 		known = count(fields)
-		fl.steps(func(s *Step) {
+		fl.Steps(func(s *Step) {
 			for _, w := range s.Writes {
 				fields[w.From] = fields[w.From] || w.Copy && fields[w.Field]
 			}
@@ -42,16 +42,6 @@ func count(fields [fieldCount]bool) int {
 	return n
 }
 
-// steps calls f for every step of the filter.
-func (fl *Filter) steps(f func(*Step)) {
-	for _, c := range fl.Base {
-		eachStep(c.Rules, f)
-	}
-	for _, c := range fl.Chains {
-		eachStep(c.Rules, f)
-	}
-}
-
 // writesAsked reports whether the step writes something that is asked for.
 func (b *build) writesAsked(s *Step) bool {
 	for _, w := range s.Writes {
@@ -65,7 +55,7 @@ func (b *build) writesAsked(s *Step) bool {
 // Writes reports whether some rule of the filter writes the field.
 func (fl *Filter) Writes(f Field) bool {
 	found := false
-	fl.steps(func(s *Step) {
+	fl.Steps(func(s *Step) {
 		for _, w := range s.Writes {
 			found = found || w.Field == f
 		}
@@ -77,7 +67,7 @@ func (fl *Filter) Writes(f Field) bool {
 // of 32 or 128 bits, in order and each once.
 func (fl *Filter) Constants(f Field) []Value {
 	var out []Value
-	fl.steps(func(s *Step) {
+	fl.Steps(func(s *Step) {
 		for _, w := range s.Writes {
 			if w.Field == f && !w.Copy && w.Unknown == "" && (w.Mask == Ones(32) || w.Mask == Ones(128)) {
 				out = append(out, w.Value)

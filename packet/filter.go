@@ -1,6 +1,9 @@
 package packet
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Filter is a packet filter in one common form, whatever language it was written
 // in: the chains that a packet meets at one hook. Readers make it. It has two
@@ -192,11 +195,8 @@ func (fl *Filter) size() int {
 func (fl *Filter) conditions(f func(Cond)) {
 	for _, c := range fl.Base {
 		walk(c.When, f)
-		eachStep(c.Rules, func(s *Step) { s.conditions(f) })
 	}
-	for _, c := range fl.Chains {
-		eachStep(c.Rules, func(s *Step) { s.conditions(f) })
-	}
+	fl.Steps(func(s *Step) { s.conditions(f) })
 }
 
 func (s *Step) conditions(f func(Cond)) {
@@ -209,7 +209,21 @@ func (s *Step) conditions(f func(Cond)) {
 	}
 }
 
-// eachStep calls f for every step, those among the cases of others included.
+// Steps calls f for every step of the filter, those among the cases of others
+// included.
+func (fl *Filter) Steps(f func(*Step)) {
+	for _, c := range fl.Base {
+		c.Steps(f)
+	}
+	for _, c := range fl.Chains {
+		c.Steps(f)
+	}
+}
+
+// Steps calls f for every step of the chain, those among the cases of others
+// included.
+func (c *Chain) Steps(f func(*Step)) { eachStep(c.Rules, f) }
+
 func eachStep(steps []Step, f func(*Step)) {
 	for i := range steps {
 		f(&steps[i])
@@ -227,4 +241,13 @@ func (fl *Filter) Unknowns() map[string]bool {
 		}
 	})
 	return out
+}
+
+// WritesTo reports whether a rule gives the field another value.
+func (fl *Filter) WritesTo(f Field) bool {
+	found := false
+	fl.Steps(func(s *Step) {
+		found = found || slices.ContainsFunc(s.Writes, func(w Write) bool { return w.Field == f })
+	})
+	return found
 }

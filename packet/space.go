@@ -383,7 +383,7 @@ func (b *build) hasWrites(c *Chain, depth int) bool {
 	}
 	b.writes[c] = false // a loop adds nothing
 	w := false
-	eachStep(c.Rules, func(r *Step) {
+	c.Steps(func(r *Step) {
 		jumps := r.Outcome == OutcomeJump || r.Outcome == OutcomeGoto
 		w = w || b.writesAsked(r) || jumps && b.hasWrites(b.f.Chains[r.Chain], depth+1)
 	})

@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,18 +28,26 @@ type Alternative struct {
 	If      []string `json:"if"`
 }
 
-// Follow says what becomes of a packet. Out returns the interface by which an
-// address is reached, for packets that are sent elsewhere on their way. Rates
-// count as not used up.
-func Follow(h *live.HostRules, p packet.Packet, out func(netip.Addr) string, budget int) (*Fate, error) {
-	return NewFollower(h, out, budget).Follow(p)
+// Routes are the questions to the host's routes. The zero value knows none.
+type Routes struct {
+	// To returns the interface by which an address is reached, "" if it is not,
+	// for packets that are sent elsewhere on their way.
+	To func(netip.Addr) string
+	// Back reports whether an interface is on the way to an address, for rules
+	// that ask for a reverse path; known is false if that cannot be told.
+	Back func(a netip.Addr, link string) (back, known bool)
+}
+
+// Follow says what becomes of a packet. Rates count as not used up.
+func Follow(h *live.HostRules, p packet.Packet, routes Routes, budget int) (*Fate, error) {
+	return NewFollower(h, routes, budget).Follow(p)
 }
 
 // Follower follows many packets through one state of a host: what their ways
 // have in common is worked out once. It is not for several goroutines at once.
 type Follower struct {
 	host   *live.HostRules
-	out    func(netip.Addr) string
+	routes Routes
 	budget int
 	ways   map[wayOf]*followed
 }
@@ -50,8 +59,8 @@ type wayOf struct {
 }
 
 // NewFollower returns a Follower. See [Follow] for its arguments.
-func NewFollower(h *live.HostRules, out func(netip.Addr) string, budget int) *Follower {
-	return &Follower{h, out, budget, map[wayOf]*followed{}}
+func NewFollower(h *live.HostRules, routes Routes, budget int) *Follower {
+	return &Follower{h, routes, budget, map[wayOf]*followed{}}
 }
 
 // Follow says what becomes of a packet.
@@ -62,13 +71,14 @@ func (w *Follower) Follow(p packet.Packet) (*Fate, error) {
 	}
 	way := w.ways[key]
 	start := p.Facts()
-	start.Unknowns = map[string]bool{}
+	routes := w.reversePath(p, way.filter)
+	start.Unknowns = maps.Clone(routes)
 	usual(start, time.Now(), way.filter)
 	start.SetKinds(w.host.Addrs(key.is6))
 	facts := *start
 	trail := way.filter.Trail(&facts)
-	if p.Hook == packet.Input && !facts.Local() { // translated, and sent on
-		start.Out = w.out(facts.Fields[packet.FieldDst].Addr(key.is6))
+	if p.Hook == packet.Input && !facts.Local() && w.routes.To != nil { // translated, and sent on
+		start.Out = w.routes.To(facts.Fields[packet.FieldDst].Addr(key.is6))
 		facts = *start
 		trail = way.filter.Trail(&facts)
 	}
@@ -81,7 +91,24 @@ func (w *Follower) Follow(p packet.Packet) (*Fate, error) {
 	if err := way.draw(w.host, start, w.budget); err != nil {
 		return nil, err
 	}
-	return f, f.alternatives(way, start)
+	return f, f.alternatives(way, start, routes)
+}
+
+// reversePath returns what the routes say of a packet's source, where the rules
+// ask for it. A packet arrives without a mark; where rules give it one, the routes
+// by marks are not known.
+func (w *Follower) reversePath(p packet.Packet, rules *packet.Filter) map[string]bool {
+	known := map[string]bool{}
+	asked := rules.Unknowns()
+	for _, key := range []string{packet.RouteBack, packet.MarkedRouteBack} {
+		if _, ok := asked[key]; !ok || w.routes.Back == nil || p.In == "" || key == packet.MarkedRouteBack && rules.WritesTo(packet.FieldMark) {
+			continue
+		}
+		if back, ok := w.routes.Back(p.Src, p.In); ok {
+			known[key] = back
+		}
+	}
+	return known
 }
 
 // followed is a way of packets, and its diagram.
@@ -122,14 +149,22 @@ var fixed = []packet.Field{packet.FieldState, packet.FieldProto, packet.FieldFla
 	packet.FieldDstPort, packet.FieldSrcPort, packet.FieldDst, packet.FieldSrc, packet.FieldFragment}
 
 // alternatives finds the other verdicts that the packet may meet, by what no
-// packet in notation says: unknowns, and fields that it leaves out.
-func (f *Fate) alternatives(way *followed, p *packet.Facts) error {
+// packet in notation says: unknowns but for those that routes decide, and fields
+// that it leaves out.
+func (f *Fate) alternatives(way *followed, p *packet.Facts, routes map[string]bool) error {
 	cond := packet.All{packet.Iface{Pattern: p.In}}
 	if p.Out != "" || way.filter.Hook != packet.Prerouting {
 		cond = append(cond, packet.Iface{Pattern: p.Out, Out: true})
 	}
 	for _, field := range fixed {
 		cond = append(cond, packet.In{Field: field, Set: packet.Ranges{packet.Single(p.Fields[field])}})
+	}
+	for key, back := range routes {
+		var c packet.Cond = packet.Unknown{Key: key}
+		if !back {
+			c = packet.Not{Cond: c}
+		}
+		cond = append(cond, c)
 	}
 	s := way.space
 	set, err := s.Set(cond)

@@ -2,7 +2,6 @@ package drift_test
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"testing"
 
@@ -40,7 +39,7 @@ func TestFollowAgreesWithTheKernel(t *testing.T) {
 			}
 			wrong := 0
 			for i, p := range ps {
-				f, err := drift.Follow(rules, p, func(netip.Addr) string { return "" }, drift.DefaultBudget)
+				f, err := drift.Follow(rules, p, drift.Routes{Back: h.back}, drift.DefaultBudget)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -58,6 +57,35 @@ func TestFollowAgreesWithTheKernel(t *testing.T) {
 				}
 			}
 			t.Logf("%d packets", len(ps))
+		})
+	}
+}
+
+// Rules that ask for a route back to the source, or send packets to an address of
+// the interface by which they came, leave nothing open.
+func TestFollowAsksTheHost(t *testing.T) {
+	for _, c := range []struct{ name, do string }{
+		{"routes, nft", `nft 'table inet routes { chain c { type filter hook input priority -5;
+			ip6 saddr != fe80::/10 fib saddr . iif oif missing drop
+			fib saddr . iif oif eth1 udp dport 53 drop
+			fib saddr . mark . iif oifname "eth*" tcp dport 443 drop; }; }'`},
+		{"routes, iptables", `iptables-nft -t raw -A PREROUTING -m rpfilter --invert -j DROP
+			iptables-legacy -t mangle -A PREROUTING -p udp --dport 53 -m rpfilter -j DROP
+			ip6tables-legacy -t mangle -A PREROUTING -m rpfilter --validmark --invert -j DROP`},
+		{"addresses, nft", `nft 'table inet away { chain c { type nat hook prerouting priority -100;
+			tcp dport { 22, 443 } redirect to :8000
+			udp dport 53 redirect; }; }'`},
+		{"addresses, iptables", `for i in iptables-legacy ip6tables-legacy; do
+			$i -t nat -A PREROUTING -p tcp -m multiport --dports 22,443 -j REDIRECT --to-ports 8000
+			$i -t nat -A PREROUTING -p udp --dport 53 -j REDIRECT; done`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := &other{host: newHost(t, gen.Host(), backends[0]), script: c.do}
+			o.obey(full)
+			o.run(c.do)
+			if open := o.agrees(gen.Dose(t, "FWCTL_PACKETS", 1500)); open > 0 {
+				t.Errorf("%d packets are left open", open)
+			}
 		})
 	}
 }

@@ -161,6 +161,12 @@ func (h *host) route(a netip.Addr) (link string) {
 	return link
 }
 
+// back says whether a link is on the way to an address.
+func (h *host) back(a netip.Addr, link string) (back, known bool) {
+	_ = h.lab.Do(func() error { back, known = live.RouteBack(a, link); return nil })
+	return back, known
+}
+
 // known answers with what was asked before.
 func known(changes []string) func() ([]string, error) {
 	return func() ([]string, error) { return changes, nil }

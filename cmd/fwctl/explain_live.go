@@ -49,7 +49,7 @@ func (g *global) explainLive(ctx context.Context, words, policy string) error {
 		return err
 	}
 	a := &liveExplanation{Packet: p.String()}
-	a.Host, err = drift.Follow(kernel, p, live.RouteTo, drift.DefaultBudget)
+	a.Host, err = drift.Follow(kernel, p, drift.Routes{To: live.RouteTo, Back: live.RouteBack}, drift.DefaultBudget)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package laws
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -267,7 +266,7 @@ func (p *dockerPair) compare(s dockerStage) (c compared, err error) {
 // openAlike gives the unknowns that are written to a field one name: an address
 // that is left open is the same one on both sides.
 func openAlike(f *packet.Filter) {
-	eachStep(f, func(s *packet.Step) {
+	f.Steps(func(s *packet.Step) {
 		s.Writes = slices.Clone(s.Writes)
 		for i := range s.Writes {
 			if w := &s.Writes[i]; w.Unknown != "" {
@@ -275,20 +274,6 @@ func openAlike(f *packet.Filter) {
 			}
 		}
 	})
-}
-
-// eachStep calls f for every step of a filter.
-func eachStep(fl *packet.Filter, f func(*packet.Step)) {
-	var in func([]packet.Step)
-	in = func(steps []packet.Step) {
-		for i := range steps {
-			f(&steps[i])
-			in(steps[i].Cases)
-		}
-	}
-	for _, c := range slices.Concat(fl.Base, slices.Collect(maps.Values(fl.Chains))) {
-		in(c.Rules)
-	}
 }
 
 // behindBridge holds where the addresses of the network are those behind its
@@ -317,7 +302,7 @@ func (q *pairQuestion) same(is6 bool, over packet.Cond) (bool, error) {
 		return false, err
 	}
 	for _, f := range []packet.Field{packet.FieldDst, packet.FieldSrc, packet.FieldDstPort} {
-		if !writesTo(q.sides, f) {
+		if !q.sides[0].WritesTo(f) && !q.sides[1].WritesTo(f) {
 			continue
 		}
 		for bit := range f.Width(is6) {
@@ -349,16 +334,6 @@ func (q *pairQuestion) compare(over, dropped packet.Cond) (packet.Difference, er
 		}
 	}
 	return q.Compare(nodes[0], nodes[1], set)
-}
-
-func writesTo(sides [2]*packet.Filter, f packet.Field) bool {
-	found := false
-	for _, side := range sides {
-		eachStep(side, func(s *packet.Step) {
-			found = found || slices.ContainsFunc(s.Writes, func(w packet.Write) bool { return w.Field == f })
-		})
-	}
-	return found
 }
 
 // witnesses returns packets of which the sides think differently: one that

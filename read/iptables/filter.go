@@ -13,6 +13,8 @@ type Options struct {
 	Sets      Sets      // ipset's; a test for a set that is not there is unknown
 	Protocols Protocols // names of protocols
 	Services  Services  // names of ports
+	// Links are the interfaces whose addresses are known, for REDIRECT.
+	Links []packet.Link
 }
 
 // hookChains are the chains of the hooks.

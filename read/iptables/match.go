@@ -58,6 +58,7 @@ var modules = map[string]module{
 	"time": {options: []string{
 		"datestart", "datestop", "timestart", "timestop", "monthdays", "weekdays", "kerneltz", "contiguous", "utc", "localtz",
 	}, whole: (*reader).time},
+	"rpfilter": {options: []string{"loose", "validmark", "accept-local", "invert"}, whole: rpfilter},
 	"recent": {options: []string{
 		"set", "rcheck", "update", "remove", "seconds", "reap", "hitcount", "rttl", "name", "rsource", "rdest", "mask",
 	}, whole: recent},
@@ -66,7 +67,7 @@ var modules = map[string]module{
 	// What these look at is no part of a packet as fwctl knows it.
 	"ah": {}, "bpf": {}, "cgroup": {}, "cluster": {}, "connbytes": {}, "connlabel": {}, "cpu": {}, "devgroup": {}, "dst": {},
 	"ecn": {}, "esp": {}, "eui64": {}, "frag": {}, "hbh": {}, "helper": {}, "ipcomp": {}, "ipv6header": {}, "ipvs": {}, "l2tp": {}, "mh": {},
-	"nfacct": {}, "osf": {}, "physdev": {}, "policy": {}, "quota": {}, "rateest": {}, "realm": {}, "rpfilter": {}, "rt": {}, "socket": {},
+	"nfacct": {}, "osf": {}, "physdev": {}, "policy": {}, "quota": {}, "rateest": {}, "realm": {}, "rt": {}, "socket": {},
 	"srh": {}, "statistic": {}, "string": {}, "tcpmss": {}, "u32": {},
 }
 

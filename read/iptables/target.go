@@ -253,35 +253,68 @@ func (x *rule) translate() {
 		return
 	}
 	text, _ := x.target.option(option).arg()
-	ws := []packet.Write{constant(packet.FieldCTStatus, bit, bit)}
 	a, rest, ok := x.endpoint(text)
-	if ok {
-		ws = append(ws, packet.Write{Field: addr, Mask: packet.Value{Hi: ^uint64(0), Lo: ^uint64(0)}, Value: packet.AddrValue(a)})
-	} else {
-		ws = append(ws, x.hidden(addr))
-	}
-	plain := ws
 	if to, _ := x.target.option("to-ports").arg(); to != "" {
 		rest = to
 	}
+	var ports []packet.Write
 	if n, single := integer(rest, 16); single {
-		ws = append(ws, constant(port, 0xffff, n))
+		ports = []packet.Write{constant(port, 0xffff, n)}
 	} else if rest != "" || addr == packet.FieldSrc {
-		ws = append(ws, x.hidden(port))
+		ports = []packet.Write{x.hidden(port)}
 	}
-	x.emit(packet.OutcomeAccept, "", header(withPorts...), slices.Clone(ws)...)
-	x.emit(packet.OutcomeAccept, "", nil, plain...)
+	accept := func(when packet.Cond, w packet.Write) {
+		ws := []packet.Write{constant(packet.FieldCTStatus, bit, bit), w}
+		x.emit(packet.OutcomeAccept, "", joined(when, header(withPorts...)), append(slices.Clip(ws), ports...)...)
+		x.emit(packet.OutcomeAccept, "", when, ws...)
+	}
+	if x.target.name == "REDIRECT" {
+		x.redirect(accept)
+	} else if ok {
+		accept(nil, toAddr(addr, a))
+	} else {
+		accept(nil, x.hidden(addr))
+	}
 }
 
-// endpoint reads "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT", and the address
-// that REDIRECT stands for where it is known.
-func (x *rule) endpoint(text string) (a netip.Addr, rest string, ok bool) {
-	if x.target.name == "REDIRECT" && x.hook == packet.Output {
-		if x.is6 {
-			return netip.IPv6Loopback(), "", true
-		}
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), "", true
+func toAddr(f packet.Field, a netip.Addr) packet.Write {
+	return packet.Write{Field: f, Mask: packet.Value{Hi: ^uint64(0), Lo: ^uint64(0)}, Value: packet.AddrValue(a)}
+}
+
+// joined is the condition that both hold; the first may be nil.
+func joined(a, b packet.Cond) packet.Cond {
+	if a == nil {
+		return b
 	}
+	return packet.All{a, b}
+}
+
+// redirect gives packets of the host itself loopback's address, others that of the
+// interface by which they came; without one they are dropped.
+func (x *rule) redirect(accept func(packet.Cond, packet.Write)) {
+	if x.hook == packet.Output {
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if x.is6 {
+			loopback = netip.IPv6Loopback()
+		}
+		accept(nil, toAddr(packet.FieldDst, loopback))
+		return
+	}
+	for _, l := range x.opt.Links {
+		for _, to := range l.Redirect(x.is6) {
+			when := joined(to.When, packet.Iface{Pattern: l.Name})
+			if to.Addr.IsValid() {
+				accept(when, toAddr(packet.FieldDst, to.Addr))
+			} else {
+				x.emit(packet.OutcomeDrop, "", when)
+			}
+		}
+	}
+	accept(nil, x.hidden(packet.FieldDst))
+}
+
+// endpoint reads "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT".
+func (x *rule) endpoint(text string) (a netip.Addr, rest string, ok bool) {
 	word := text
 	switch {
 	case strings.HasPrefix(text, "["):

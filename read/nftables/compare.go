@@ -369,7 +369,7 @@ func (x *exec) linkTest(g group, holds func(uint32) bool) packet.Cond {
 		l := x.links[i]
 		n := i
 		if g.kind == bitOf {
-			n = l.attribute(g.ref)
+			n = attribute(l, g.ref)
 		}
 		name := packet.Iface{Out: out, Pattern: l.Name}
 		listed = append(listed, name)
@@ -378,7 +378,7 @@ func (x *exec) linkTest(g group, holds func(uint32) bool) packet.Cond {
 		}
 	}
 	if g.kind == bitOf {
-		if holds(Link{Type: ethernet}.attribute(g.ref)) {
+		if holds(attribute(packet.Link{Type: ethernet}, g.ref)) {
 			c = append(c, packet.Not{Cond: listed})
 		}
 		return c

@@ -179,7 +179,7 @@ func links() (nftables.Links, error) {
 	}
 	out := nftables.Links{}
 	for _, i := range all {
-		link := nftables.Link{Name: i.Name, Type: 1}
+		link := packet.Link{Name: i.Name, Type: 1}
 		if i.Flags&net.FlagLoopback != 0 {
 			link.Type = 772
 		}

@@ -3,25 +3,16 @@ package nftables
 import (
 	"cmp"
 	"maps"
-	"net/netip"
 	"slices"
 
 	"github.com/fwctl/fwctl/packet"
 )
 
-// Link is what rules can ask of an interface.
-type Link struct {
-	Name  string
-	Type  uint16 // ARPHRD_*, linux/if_arp.h: 1 Ethernet, 772 loopback
-	Group uint32
-	Addrs []netip.Prefix // in the order in which the kernel has them; nil if they are not known
-}
-
 // Links are the interfaces by their numbers. Nil means that they are not known,
 // but for loopback, which is number 1 everywhere: what a number stands for is
 // left open then. An interface that is not among them counts as an Ethernet one
 // of group 0 whose addresses are not known.
-type Links map[uint32]Link
+type Links map[uint32]packet.Link
 
 // loopback are the links of every network namespace.
 var loopback = Links{1: {Name: "lo", Type: 772}}
@@ -32,37 +23,11 @@ const (
 	linkGroup = 2
 )
 
-func (l Link) attribute(which uint16) uint32 {
+func attribute(l packet.Link, which uint16) uint32 {
 	if which == linkType {
 		return uint32(l.Type)
 	}
 	return l.Group
-}
-
-// addresses returns those of a family, the broadcast addresses with them.
-func (l Link) addresses(is6 bool) packet.Ranges {
-	var rs []packet.Range
-	for _, p := range l.Addrs {
-		if p.Addr().Is6() != is6 {
-			continue
-		}
-		v := packet.AddrValue(p.Addr())
-		rs = append(rs, packet.Single(v))
-		if !is6 && p.Bits() < 31 {
-			rs = append(rs, packet.Single(v.Or(packet.Ones(uint(32-p.Bits())))))
-		}
-	}
-	return packet.NewRanges(rs...)
-}
-
-// first returns the first address of a family that will do.
-func (l Link) first(is6 bool, good func(netip.Addr) bool) netip.Addr {
-	for _, p := range l.Addrs {
-		if p.Addr().Is6() == is6 && good(p.Addr()) {
-			return p.Addr()
-		}
-	}
-	return netip.Addr{}
 }
 
 // Families of tables (NFPROTO_*, linux/netfilter.h).

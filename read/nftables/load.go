@@ -368,9 +368,13 @@ func (x *exec) ctBits(key uint64, a *args) []bit {
 }
 
 func (x *exec) fib(e Expr, a *args) {
-	const resultType, src, dst, iif = 3, 1, 2, 8 // NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_*
-	field, ref := packet.FieldDstType, uint16(0)
-	switch a.num(fibFlags) {
+	const resultType, src, dst, mark, iif, present = 3, 1, 2, 4, 8, 32 // NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_*
+	field, ref, flags := packet.FieldDstType, uint16(0), a.num(fibFlags)
+	if flags&^(mark|present) == src|iif && a.num(fibResult) != resultType {
+		x.reversePath(a, flags&mark != 0, flags&present != 0)
+		return
+	}
+	switch flags {
 	case dst:
 	case src:
 		field = packet.FieldSrcType
@@ -393,6 +397,25 @@ func (x *exec) fib(e Expr, a *args) {
 	x.store(a.num(fibDreg), hostOrder(bits))
 }
 
+// reversePath stores the interface by which the packet came where routes lead back
+// to its source by it, else zeros. That there is one may be all that is asked for.
+func (x *exec) reversePath(a *args, marked, present bool) {
+	const resultIndex = 1 // NFT_FIB_RESULT_OIF
+	key := uint64(keyIIFName)
+	if a.num(fibResult) == resultIndex {
+		key = keyIIF
+	}
+	found, _ := x.interfaceBits(key)
+	if present {
+		found = constBits([]byte{1})
+	}
+	store := func(bits []bit) func(*exec) { return func(y *exec) { y.store(a.num(fibDreg), bits) } }
+	b := x.branches()
+	b.when(packet.ReversePath(x.is6, marked), store(found))
+	b.otherwise(store(zeros(len(found))))
+	b.done()
+}
+
 // ofIncoming is the condition that the address belongs to the interface by which
 // the packet came, or is a broadcast of none (RTN_BROADCAST, fib_frontend.c of
 // Linux).
@@ -412,7 +435,7 @@ func (x *exec) ofIncoming(kind packet.Field) packet.Cond {
 		}
 		name := packet.Iface{Pattern: l.Name}
 		known = append(known, name)
-		if set := l.addresses(x.is6); len(set) > 0 {
+		if set := l.Addresses(x.is6); len(set) > 0 {
 			c = append(c, packet.All{name, packet.In{Field: addr, Set: set}})
 		}
 	}

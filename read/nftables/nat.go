@@ -200,39 +200,24 @@ func (x *exec) toInterface(dst bool, f packet.Field, a *args, portMin, portMax i
 	b.done()
 }
 
-// addressOf goes on with the address of an interface that the kernel takes. For
-// IPv6 it has to be of the scope of the destination, if that is not global
-// (nf_nat_redirect_ipv6 of Linux).
-func (x *exec) addressOf(l Link, dst bool, with func(netip.Addr) func(*exec)) {
-	drop := func(y *exec) { y.end(packet.OutcomeDrop, "") }
-	first := func(of func(netip.Addr) bool) func(*exec) {
-		if a := l.first(x.is6, of); a.IsValid() {
-			return with(a)
-		}
-		return drop
-	}
-	every := func(netip.Addr) bool { return true }
-	switch {
-	case !x.is6 || len(l.addresses(true)) == 0:
-		first(every)(x)
-	case !dst:
+// addressOf goes on with the address of an interface that the kernel takes.
+func (x *exec) addressOf(l packet.Link, dst bool, with func(netip.Addr) func(*exec)) {
+	to := l.Redirect(x.is6)
+	if !dst && len(to) > 1 {
 		with(netip.Addr{})(x) // the kernel chooses by the other end
-	default:
-		b := x.branches()
-		b.when(scope6(0xfe80, 1), first(func(a netip.Addr) bool { return a.IsLoopback() }))
-		b.when(scope6(0xfe80, 2), first(netip.Addr.IsLinkLocalUnicast))
-		b.when(scope6(0xfec0, 5), drop)
-		b.otherwise(first(every))
-		b.done()
+		return
 	}
-}
-
-// scope6 is the condition that the destination is of a scope that is not global:
-// it has a prefix of ten bits, or is a multicast address of that scope (RFC 4291).
-func scope6(prefix uint64, scope uint64) packet.Cond {
-	multicast := packet.Bits{Field: packet.FieldDst, Mask: packet.Value{Hi: 0xff0f << 48}, Value: packet.Value{Hi: (0xff00 | scope) << 48}}
-	if scope == 1 {
-		return multicast
+	b := x.branches()
+	for _, r := range to {
+		then := with(r.Addr)
+		if !r.Addr.IsValid() {
+			then = func(y *exec) { y.end(packet.OutcomeDrop, "") }
+		}
+		if r.When == nil {
+			b.otherwise(then)
+		} else {
+			b.when(r.When, then)
+		}
 	}
-	return packet.Any{packet.Bits{Field: packet.FieldDst, Mask: packet.Value{Hi: 0xffc0 << 48}, Value: packet.Value{Hi: prefix << 48}}, multicast}
+	b.done()
 }

@@ -1,7 +1,6 @@
 # A router with firewalld: zones by interface and by source, rich rules, a policy
-# between zones, its own back end of nftables. By default it also drops IPv6 whose
-# source is not reached by the interface that it came by: see firewalld-routes.sh.
-sed -i 's/^IPv6_rpfilter=.*/IPv6_rpfilter=no/' /etc/firewalld/firewalld.conf
+# between zones, its own back end of nftables. It also drops IPv6 whose source is
+# not reached by the interface that it came by.
 mkdir -p /run/dbus
 dbus-daemon --system --fork
 firewalld --nopid
