@@ -122,6 +122,7 @@ func TestDockerPairs(t *testing.T) {
 			d.prove(p)
 			d.witnesses(p)
 			d.ways(p, r)
+			d.translations(p)
 			known[p.iptables+p.text] = p
 		}
 		d.verdict(p)
@@ -421,6 +422,58 @@ func (p *dockerPair) facts(lab *netlab.Lab, x packet.Packet) *packet.Facts {
 	facts := lab.Facts(x)
 	facts.SetKinds(p.host)
 	return facts
+}
+
+// translations sends a packet through both kernels of which one changes the
+// source, if the rules differ in that and let such a packet through.
+func (d *dockerCheck) translations(p *dockerPair) {
+	if p.found["nat_postrouting"] {
+		return
+	}
+	w, sides, err := p.moved()
+	if err != nil {
+		d.Fatalf("%s: %v", p.name, err)
+	}
+	if w == nil {
+		d.counts["sources translated differently, of packets that do not come through"]++
+		return
+	}
+	x := w.Packet
+	x.Hook = packet.Prerouting
+	var moved [2]bool
+	for side, lab := range []*netlab.Lab{d.iptables, d.nft} {
+		fates, err := lab.Trace([]packet.Packet{x})
+		if err != nil {
+			d.Fatalf("%s: %v", p.name, err)
+		}
+		facts := p.facts(lab, x)
+		sides[side].Decide(facts)
+		want := facts.Fields[packet.FieldCTStatus].And(packet.Number(packet.SrcNAT)) != packet.Value{}
+		if moved[side] = fates[0].Moved; !fates[0].Sent || moved[side] != want {
+			d.Errorf("%s, side %d, %s: expected another source: %v; the kernel says %+v", p.name, side, x, want, fates[0])
+		}
+	}
+	if moved[0] == moved[1] {
+		d.Errorf("%s: %s is no difference to the kernel", p.name, x)
+	}
+	d.counts["sources translated differently, as the kernels show"]++
+}
+
+// moved returns a packet that comes through on both sides, with a new source on one
+// of them; nil if there is none.
+func (p *dockerPair) moved() (*packet.Witness, [2]*packet.Filter, error) {
+	var sides [2]*packet.Filter
+	for i, source := range p.sources() {
+		sides[i] = packet.Arrival(source)
+		openAlike(sides[i])
+	}
+	q := pairQuestion{Space: packet.NewSpace(p.is6, p.host, foreignBudget, sides[0], sides[1]), sides: sides}
+	is := func(f packet.Field, n uint64) packet.Cond {
+		return packet.In{Field: f, Set: packet.Ranges{packet.Single(packet.Number(n))}}
+	}
+	begins := packet.All{q.Frame(packet.Prerouting), is(packet.FieldState, uint64(packet.New)), is(packet.FieldProto, uint64(packet.TCP)), is(packet.FieldFlags, uint64(packet.SYN))}
+	diff, err := q.compare(begins, packet.Bits{Field: packet.FieldCTStatus, Mask: packet.Number(packet.SrcNAT), Value: packet.Number(packet.SrcNAT)})
+	return diff.Witness, sides, err
 }
 
 // ways leads packets through both kernels, translations included.

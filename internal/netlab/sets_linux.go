@@ -22,6 +22,7 @@ type sets struct {
 	cards                          int
 	reached, passed, left, refused *nftables.Set // at the hook of a probe
 	arrived, routed                *nftables.Set // at prerouting, and at forward
+	moved, sent                    *nftables.Set // behind postrouting: with another source, and sent on through the host
 }
 
 // The places of the lab's chains: before and behind whatever filters.
@@ -43,7 +44,7 @@ func (l *Lab) openSets() (err error) {
 	for _, to := range []struct {
 		set  **nftables.Set
 		name string
-	}{{&s.reached, "reached"}, {&s.passed, "passed"}, {&s.left, "left"}, {&s.refused, "refused"}, {&s.arrived, "arrived"}, {&s.routed, "routed"}} {
+	}{{&s.reached, "reached"}, {&s.passed, "passed"}, {&s.left, "left"}, {&s.refused, "refused"}, {&s.arrived, "arrived"}, {&s.routed, "routed"}, {&s.moved, "moved"}, {&s.sent, "sent"}} {
 		*to.set = &nftables.Set{Table: s.table, Name: to.name, KeyType: nftables.TypeInetService, Dynamic: true, Size: 1 << 17}
 		if err := s.conn.AddSet(*to.set, nil); err != nil {
 			return err
@@ -69,10 +70,16 @@ func (s *sets) addChains() {
 	s.chain("input_last", nftables.ChainHookInput, placeLast, s.note(s.passed, drop)...)
 	s.chain("forward_first", nftables.ChainHookForward, placeFirst,
 		slices.Concat([][]expr.Any{setRoute(0)}, s.note(s.reached), s.note(s.routed))...)
-	s.chain("forward_last", nftables.ChainHookForward, placeLast, s.note(s.passed, drop)...)
+	s.chain("forward_last", nftables.ChainHookForward, placeLast, s.note(s.passed)...)
+	s.chain("postrouting_last", nftables.ChainHookPostrouting, placeLast, append(s.noteIf(translated, s.moved), s.dropForwarded()...)...)
 	s.chain("output_first", nftables.ChainHookOutput, placeFirst, s.note(s.reached)...)
 	s.chain("output_last", nftables.ChainHookOutput, placeLast,
 		append(s.note(s.left, ifNotLoopback, loopback, drop), s.answers()...)...)
+}
+
+// dropForwarded ends the way of probes that leave through the host.
+func (s *sets) dropForwarded() [][]expr.Any {
+	return s.noteIf([]expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}, s.sent, drop)
 }
 
 // routes asks for the interface that the frame names.
@@ -114,6 +121,7 @@ const (
 )
 
 var (
+	translated    = statusHas(1 << 4) // IPS_SRC_NAT, linux/netfilter/nf_conntrack_common.h
 	drop          = &expr.Verdict{Kind: expr.VerdictDrop}
 	setMark       = &expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: 1}
 	ifNotLoopback = &expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}
@@ -133,6 +141,17 @@ func masked(mask, want byte) []expr.Any {
 	}
 }
 
+// statusHas is the condition that the status of the connection has a bit.
+func statusHas(bit uint32) []expr.Any {
+	mask, none := make([]byte, 4), make([]byte, 4)
+	binary.NativeEndian.PutUint32(mask, bit)
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: none},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: none},
+	}
+}
+
 func family(f byte) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equal(f)}
 }
@@ -144,10 +163,15 @@ func protocol(p byte) []expr.Any {
 // note writes the tag of a probe into the set, then does what follows. Other
 // packets go on.
 func (s *sets) note(set *nftables.Set, then ...expr.Any) [][]expr.Any {
+	return s.noteIf(nil, set, then...)
+}
+
+// noteIf is note for packets that fulfil a condition.
+func (s *sets) noteIf(cond []expr.Any, set *nftables.Set, then ...expr.Any) [][]expr.Any {
 	network := expr.PayloadBaseNetworkHeader
 	return [][]expr.Any{
-		join(family(unix.NFPROTO_IPV4), one(load(network, 1, 1)), one(equal(probeClass)), one(load(network, 4, 2)), s.add(set), then),
-		join(family(unix.NFPROTO_IPV6), one(load(network, 0, 2)), one(equal(0x60|probeClass>>4, probeClass<<4&0xff)), one(load(network, 2, 2)), s.add(set), then),
+		join(cond, family(unix.NFPROTO_IPV4), one(load(network, 1, 1)), one(equal(probeClass)), one(load(network, 4, 2)), s.add(set), then),
+		join(cond, family(unix.NFPROTO_IPV6), one(load(network, 0, 2)), one(equal(0x60|probeClass>>4, probeClass<<4&0xff)), one(load(network, 2, 2)), s.add(set), then),
 	}
 }
 
@@ -180,7 +204,7 @@ func join(parts ...[]expr.Any) []expr.Any {
 
 // clear empties the sets.
 func (s *sets) clear() error {
-	for _, set := range []*nftables.Set{s.reached, s.passed, s.left, s.refused, s.arrived, s.routed} {
+	for _, set := range []*nftables.Set{s.reached, s.passed, s.left, s.refused, s.arrived, s.routed, s.moved, s.sent} {
 		s.conn.FlushSet(set)
 	}
 	return s.conn.Flush()

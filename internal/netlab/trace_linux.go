@@ -11,11 +11,14 @@ import (
 type Fate struct {
 	Hook    packet.Hook // prerouting: it never came to input or forward
 	Verdict packet.Verdict
+	Sent    bool // it came through postrouting
+	Moved   bool // and its source was translated
 }
 
 // Trace sends packets of the hook prerouting, which enter the host by In and
 // leave it by Out if it turns out that they are not for it, and returns the fate
-// of each. What the rules do behind forward is not seen.
+// of each. The verdict is that of input or forward; Sent and Moved say what comes
+// behind it.
 func (l *Lab) Trace(packets []packet.Packet) ([]Fate, error) {
 	fates := make([]Fate, len(packets))
 	var at []int
@@ -50,12 +53,14 @@ func (l *Lab) traceBatch(packets []packet.Packet, at []int, fates []Fate) error 
 	routed, err2 := l.sets.read(l.sets.routed)
 	passed, err3 := l.sets.read(l.sets.passed)
 	refused, err4 := l.sets.read(l.sets.refused)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	sent, err5 := l.sets.read(l.sets.sent)
+	moved, err6 := l.sets.read(l.sets.moved)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return err
 	}
 	for n, i := range at {
 		tag := probes[n].tag
-		fates[i] = Fate{packet.Prerouting, verdict(tag, passed, refused)}
+		fates[i] = Fate{Hook: packet.Prerouting, Verdict: verdict(tag, passed, refused), Sent: sent.has(tag), Moved: moved.has(tag)}
 		switch {
 		case routed.has(tag):
 			fates[i].Hook = packet.Forward
