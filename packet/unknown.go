@@ -13,7 +13,7 @@ import (
 // TimeBefore is the unknown that stands for "before this instant", the same for
 // every language.
 func TimeBefore(t time.Time) Cond {
-	return Unknown{Key: before + t.UTC().Format(time.RFC3339)}
+	return Unknown{Key: before + t.UTC().Format(time.RFC3339Nano)}
 }
 
 const before = "before "
