@@ -1,12 +1,14 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fwctl/fwctl/live"
@@ -24,6 +26,14 @@ type Options struct {
 	DryRun   bool   // say what would change, change nothing
 	Version  string // of the program
 
+	// Program is the command line of fwctl, by which the watchdog is started; nil:
+	// there is no watchdog, and a change that is broken off stays until the next
+	// apply or status.
+	Program []string
+	// Confirm is how long a change of the kernel waits for a confirmation; zero: it
+	// is confirmed at once. The policy's own time counts where it is negative.
+	Confirm time.Duration
+
 	ProofTime time.Duration // what the proof after a change may take; zero: two seconds
 }
 
@@ -40,6 +50,9 @@ type Outcome struct {
 	Problems rules.Problems `json:"problems"`           // warnings and notes on the policy
 	Warnings []string       `json:"warnings,omitempty"` // about the host
 	Managers []live.Manager `json:"managers,omitempty"` // other software that manages rules here
+	Pending  *Pending       `json:"pending,omitempty"`  // waits for a confirmation; nil: confirmed
+
+	watch *watch
 }
 
 // RefusedError is a policy that cannot be applied: nothing was changed.
@@ -63,6 +76,10 @@ func (e *PublishedError) Error() string {
 	return fmt.Sprintf("the host has %d translated ports and the policy does not say what becomes of them", len(e.Translations))
 }
 
+// ErrUnknownBefore says that a change could not be taken back: the kernel holds
+// rules of fwctl's, and the state does not say of which policy. Nothing was changed.
+var ErrUnknownBefore = errors.New("the kernel holds rules of fwctl's, but the state directory does not say of which policy, so they could not be restored")
+
 // RolledBackError is a change that failed and was taken back: the kernel is as
 // before.
 type RolledBackError struct{ Err error }
@@ -84,28 +101,92 @@ func (e *StuckError) Error() string {
 // Unwrap returns both failures.
 func (e *StuckError) Unwrap() []error { return []error{e.Err, e.Back} }
 
-// Apply makes the host obey the policy and confirms it at once. Every error but
-// *RolledBackError and *StuckError means that nothing was changed.
-func Apply(ctx context.Context, o Options) (*Outcome, error) {
+// Apply makes the host obey the policy. A change of the kernel is confirmed at once
+// or waits, see [Options.Confirm]; the Outcome's Wait or Detach has to be called
+// then. Every error but *RolledBackError and *StuckError means that nothing was
+// changed.
+func Apply(ctx context.Context, o Options) (*Outcome, error) { return do(ctx, o, "apply", nil) }
+
+// Rollback is Apply for the policy that was confirmed so many confirmations ago,
+// zero for the confirmed one.
+func Rollback(ctx context.Context, o Options, back int) (*Outcome, error) {
+	b, err := NewStore(o.StateDir).old(back)
+	if err != nil {
+		return nil, err
+	}
+	o.Files, o.Policy, o.Load = b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), b.load()
+	return do(ctx, o, "rollback", b.Host.Names)
+}
+
+// do is Apply for a policy whose names had these addresses before.
+func do(ctx context.Context, o Options, action string, names map[string][]netip.Addr) (*Outcome, error) {
 	lock, err := TakeLock(ctx, o.RunDir, "apply", 0)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
-	c := &change{Options: o, store: NewStore(o.StateDir)}
+	c := &change{Options: o, store: NewStore(o.StateDir), lock: lock, action: action, known: names}
+	if err := c.free(ctx); err != nil {
+		return nil, err
+	}
 	if c.host, err = live.Facts(ctx); err != nil {
 		return nil, err
 	}
 	if out := c.unchanged(ctx); out != nil {
 		return out, nil
 	}
-	if err := c.prepare(ctx); err != nil {
-		return c.out, err
-	}
 	if o.DryRun {
+		if err := c.prepare(ctx); err != nil {
+			return c.out, err
+		}
 		return c.out, c.dryRun(ctx)
 	}
-	return c.out, c.run(ctx)
+	err = c.guarded(ctx)
+	switch stuck := new(StuckError); {
+	case errors.As(err, &stuck):
+		c.watch.leave() // it goes on trying
+	case c.out == nil || c.out.Pending == nil:
+		c.watch.end()
+	}
+	return c.out, err
+}
+
+// free sees that no other change waits; one that was broken off is settled.
+func (c *change) free(ctx context.Context) error {
+	p, err := c.store.pending()
+	if p == nil && err == nil {
+		return nil
+	}
+	if err == nil && p.watched() {
+		return &PendingError{p.Pending}
+	}
+	if c.DryRun {
+		return nil
+	}
+	s, err := c.store.putRight(ctx, c.RunDir)
+	if err != nil {
+		return fmt.Errorf("settle the change that was broken off: %w", err)
+	}
+	c.settled = s
+	return nil
+}
+
+// guarded does all of an apply, with a watchdog beside it from the beginning: it
+// takes as long to start as the policy to be read.
+func (c *change) guarded(ctx context.Context) (err error) {
+	armed := make(chan error, 1)
+	go func() {
+		var err error
+		if len(c.Program) > 0 {
+			c.watch, err = arm(ctx, c.Options)
+		}
+		armed <- err
+	}()
+	prepared := c.prepare(ctx)
+	if err := <-armed; err != nil || prepared != nil {
+		return cmp.Or(prepared, err)
+	}
+	return c.run(ctx)
 }
 
 // change is one apply on its way.
@@ -120,6 +201,12 @@ type change struct {
 	before  *stored  // the confirmed bundle; nil if there is none that can be read
 	had     []string // backends that held something of fwctl's before
 	out     *Outcome
+	action  string                  // for the history
+	known   map[string][]netip.Addr // names as they were once
+	lock    *Lock
+	watch   *watch   // nil: there is no watchdog
+	pending *trial   // from the first moment at which the kernel may be another
+	settled *Settled // a change that was broken off before
 }
 
 // unchanged returns the outcome of an apply that has nothing to do, as far as
@@ -174,6 +261,9 @@ func (c *change) prepare(ctx context.Context) error {
 		return err
 	}
 	c.had = presentIn(survey)
+	if c.Confirm != 0 && c.before == nil && len(c.had) > 0 {
+		return ErrUnknownBefore
+	}
 	return c.render(ctx)
 }
 
@@ -246,8 +336,8 @@ func (c *change) names(ctx context.Context, names []string) error {
 		return nil
 	}
 	found, err := live.Resolve(ctx, names)
-	var known map[string][]netip.Addr
-	if c.before != nil {
+	known := c.known
+	if known == nil && c.before != nil {
 		known = c.before.Host.Names
 	}
 	for _, n := range names {
@@ -296,27 +386,98 @@ func (c *change) run(ctx context.Context) error {
 	if err := c.store.create(); err != nil {
 		return err
 	}
+	c.store.sweep()
 	next, err := c.stage()
 	if err != nil {
 		return err
 	}
-	defer next.discard()
-	changes, gen, err := follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
-	c.out.Changes = changes
+	if err := c.announce(next); err != nil {
+		next.discard()
+		return err
+	}
+	gen, err := c.transact(ctx)
 	if err != nil {
 		return c.back(ctx, err)
 	}
-	if err := c.prove(ctx); err != nil {
+	if c.Confirm != 0 && len(c.out.Changes) > 0 {
+		if err := c.wait(); err != nil {
+			return c.back(ctx, err)
+		}
+		return nil
+	}
+	if err := c.confirm(); err != nil {
 		return c.back(ctx, err)
 	}
-	if err := c.leaveOthers(ctx); err != nil {
-		return c.back(ctx, err)
-	}
-	if err := next.commit(); err != nil {
-		return c.back(ctx, err)
-	}
-	c.out.Changed = len(c.out.Changes) > 0 || next.new
 	c.remember(gen)
+	return nil
+}
+
+// announce writes down what is going to be changed, and arms the watchdog. Nothing
+// is changed yet.
+func (c *change) announce(n *next) error {
+	c.pending = &trial{
+		Pending: Pending{
+			Token: newToken(), Action: c.action, Policy: c.out.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
+			User: Who(), Since: time.Now().UTC().Truncate(time.Second),
+		},
+		Place: namespace(), Had: c.had, Next: n,
+	}
+	if c.watch != nil {
+		c.pending.Watchdog = c.watch.name
+	}
+	if err := c.store.await(c.pending); err != nil {
+		return err
+	}
+	if c.watch == nil {
+		return nil
+	}
+	if err := c.watch.hold(c.pending.Token); err != nil {
+		return errors.Join(err, c.store.remove(pendingFile))
+	}
+	return nil
+}
+
+// transact changes the kernel and proves that it does what the policy says. What
+// it starts for that keeps the lock, so that nobody takes back what is still being
+// made.
+func (c *change) transact(ctx context.Context) (gen uint32, err error) {
+	defer c.lock.lend()()
+	changes, gen, err := follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
+	c.out.Changes = changes
+	if err == nil {
+		err = c.prove(ctx)
+	}
+	if err == nil {
+		err = c.leaveOthers(ctx)
+	}
+	return gen, err
+}
+
+// confirm puts the state in force.
+func (c *change) confirm() error {
+	c.out.Changed = len(c.out.Changes) > 0 || c.pending.Next.New
+	return c.pending.confirm(c.store)
+}
+
+// wait leaves the change to whoever confirms it.
+func (c *change) wait() (err error) {
+	wait := c.Confirm
+	if wait < 0 {
+		wait = cmp.Or(c.ruleset.Confirm, DefaultConfirm)
+	}
+	p := c.pending
+	p.Changes, p.Until = len(c.out.Changes), time.Now().Add(wait).UTC()
+	if p.Existing, err = existing(); err != nil {
+		return err
+	}
+	if err := c.store.await(p); err != nil {
+		return err
+	}
+	if err := c.watch.send(order{Do: "wait", Wait: wait}); err != nil {
+		return fmt.Errorf("the watchdog does not answer: %w", err)
+	}
+	forgetRecord(c.RunDir)
+	c.out.Changed, c.out.Pending, c.out.watch = true, &p.Pending, c.watch
 	return nil
 }
 
@@ -351,17 +512,12 @@ func (c *change) leaveOthers(ctx context.Context) error {
 
 // remember writes what may be lost without harm: history, clock, record.
 func (c *change) remember(gen uint32) {
-	now := time.Now().UTC()
+	err := c.store.tick(time.Now().UTC())
 	if c.out.Changed {
-		err := c.store.record(Entry{
-			Time: now, User: Who(), Action: "apply", Policy: c.out.Policy,
-			Digest: c.out.Digest, Backend: c.out.Backend, Changes: len(c.out.Changes),
-		})
-		if err != nil {
-			c.warn("%v", err)
-		}
+		c.pending.Changes = len(c.out.Changes)
+		err = c.store.applied(c.pending, c.pending.User)
 	}
-	if err := c.store.tick(now); err != nil {
+	if err != nil {
 		c.warn("%v", err)
 	}
 	if c.out.Replaced != "" {
@@ -372,26 +528,29 @@ func (c *change) remember(gen uint32) {
 }
 
 // back restores the kernel to what it held before, after an error. The kernel is
-// read before anything is said: a failed change may have been none.
+// read before anything is said: a failed change may have been none. What cannot be
+// restored now is left to the watchdog, which tries again.
 func (c *change) back(ctx context.Context, cause error) error {
 	ctx = context.WithoutCancel(ctx)
-	forgetRecord(c.RunDir)
 	c.out.Changes = []string{}
-	changed, err := c.restore(ctx)
+	c.out.Changed = false
+	s, err := c.store.settle(ctx, c.RunDir, c.pending, c.before)
 	switch {
 	case err != nil:
 		return &StuckError{cause, err}
-	case changed:
+	case s.Confirmed:
+		return fmt.Errorf("confirmed, but: %w", cause)
+	case s.Changed:
 		return &RolledBackError{cause}
 	}
 	return cause
 }
 
 // restore makes the kernel hold the confirmed policy again, if it held one, and
-// nothing that it did not hold.
-func (c *change) restore(ctx context.Context) (changed bool, err error) {
-	if c.before != nil && slices.Contains(c.had, c.before.Manifest.Backend) {
-		changes, err := c.before.apply(ctx)
+// nothing that it did not hold: had are the backends that held something.
+func restore(ctx context.Context, before *stored, had []string) (changed bool, err error) {
+	if before != nil && slices.Contains(had, before.Manifest.Backend) {
+		changes, err := before.apply(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -402,7 +561,7 @@ func (c *change) restore(ctx context.Context) (changed bool, err error) {
 		return changed, err
 	}
 	for _, name := range found {
-		if slices.Contains(c.had, name) {
+		if slices.Contains(had, name) {
 			continue
 		}
 		changes, err := removeFrom(ctx, name)

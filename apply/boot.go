@@ -21,7 +21,8 @@ type Booted struct {
 	Digest   string    `json:"digest,omitempty"`
 	Backend  string    `json:"backend,omitempty"`
 	Changes  []string  `json:"changes"`
-	Off      *OffState `json:"off,omitempty"` // fwctl is switched off: nothing was loaded
+	Settled  *Settled  `json:"settled,omitempty"` // a change that nobody had confirmed
+	Off      *OffState `json:"off,omitempty"`     // fwctl is switched off: nothing was loaded
 	Warnings []string  `json:"warnings,omitempty"`
 }
 
@@ -39,6 +40,7 @@ func Boot(ctx context.Context, o Options) (*Booted, error) {
 	}
 	defer lock.Release()
 	b := &boot{Options: o, store: NewStore(o.StateDir), out: &Booted{Changes: []string{}}}
+	b.settle(ctx)
 	if b.out.Off = b.store.Off(); b.out.Off != nil {
 		return b.out, nil
 	}
@@ -46,6 +48,22 @@ func Boot(ctx context.Context, o Options) (*Booted, error) {
 		return b.out, ErrNothingConfirmed
 	}
 	return b.out, b.run(ctx)
+}
+
+// settle ends a change that nobody has confirmed: the host gets what was confirmed.
+func (b *boot) settle(ctx context.Context) {
+	p, err := b.store.pending()
+	switch {
+	case err != nil:
+		b.warn("%v; it is removed", err)
+		err = b.store.remove(pendingFile)
+	case p != nil:
+		b.out.Settled, err = b.store.settle(ctx, b.RunDir, p, b.store.before())
+		p.release(&Ended{By: "boot", Settled: b.out.Settled})
+	}
+	if err != nil {
+		b.warn("a change that nobody has confirmed could not be settled: %v", err)
+	}
 }
 
 type boot struct {

@@ -148,12 +148,14 @@ func (s *Store) bundle(name string) (*stored, error) {
 	return decodeBundle(s.path(name), payload)
 }
 
+// load is how its files are read.
+func (b *stored) load() rules.LoadOptions {
+	return rules.LoadOptions{Profiles: b.profiles, Display: func(path string) string { return "/" + path }}
+}
+
 // meaning is a stored policy and the ruleset that it had with the stored facts.
 func (b *stored) meaning() (*rules.Policy, *rules.Ruleset, error) {
-	p, ps := rules.Load(b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), rules.LoadOptions{
-		Profiles: b.profiles,
-		Display:  func(path string) string { return "/" + path },
-	})
+	p, ps := rules.Load(b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), b.load())
 	if err := ps.Err(); err != nil {
 		return nil, nil, err
 	}

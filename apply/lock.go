@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Lock is the right to change the host's rules: one process has it. The kernel
@@ -95,6 +97,16 @@ func holder(f *os.File) Holder {
 	n, _ := f.ReadAt(buf, 0)
 	_ = json.Unmarshal(buf[:n], &h)
 	return h
+}
+
+// lend makes the processes that are started hold the lock as well, until they end:
+// one that changes the kernel may outlive this one. The function that it returns
+// ends that for those to come.
+func (l *Lock) lend() (end func()) {
+	fd := l.file.Fd()
+	set := func(flag int) { _, _ = unix.FcntlInt(fd, unix.F_SETFD, flag) }
+	set(0)
+	return func() { set(unix.FD_CLOEXEC) }
 }
 
 // Release gives the lock back. The file stays: removing it would let two

@@ -43,6 +43,14 @@ func Off(ctx context.Context, o Options) (*Removed, error) {
 	}
 	defer lock.Release()
 	out := &Removed{Changes: []string{}}
+	store := NewStore(o.StateDir)
+	if p, _ := store.pending(); p != nil { // there will be nothing to confirm, and nothing to go back to
+		p.Next.discard()
+		p.release(&Ended{By: Who()})
+	}
+	if err := store.remove(pendingFile); err != nil {
+		return out, err
+	}
 	found, err := present(ctx)
 	if err != nil {
 		return out, err
@@ -56,7 +64,7 @@ func Off(ctx context.Context, o Options) (*Removed, error) {
 			return out, err
 		}
 	}
-	return out, NewStore(o.StateDir).switchOff(out)
+	return out, store.switchOff(out)
 }
 
 // switchOff notes that fwctl is off. Where nothing was ever confirmed there is

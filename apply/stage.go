@@ -1,16 +1,20 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
-// next is the state that a change leads to, on disk in full and not in force.
+// next is the state that a change leads to, on disk in full and not in force. The
+// zero value changes no file.
 type next struct {
+	Files  []staged `json:"files"`
+	New    bool     `json:"new"`    // the policy is another than the confirmed one
+	Rotate bool     `json:"rotate"` // the confirmed bundle becomes the previous one
+	State  string   `json:"state"`  // header that the confirmed bundle will have; "" if it stays
 	store  *Store
-	files  []staged
-	new    bool // the policy is another than the confirmed one
-	rotate bool // the confirmed bundle becomes the previous one
 	done   bool
 }
 
@@ -26,9 +30,9 @@ func (c *change) stage() (*next, error) {
 		Sources: c.policy.Sources,
 	}
 	n := &next{store: c.store}
-	n.new = c.before == nil || c.before.Manifest.Digest != c.out.Digest || c.before.Manifest.Backend != c.out.Backend
-	n.rotate = n.new && c.store.header(confirmedFile) != ""
-	if !n.new && factsDigest(c.host) == factsDigest(c.before.Host) && c.store.intact(confirmedFile) {
+	n.New = c.before == nil || c.before.Manifest.Digest != c.out.Digest || c.before.Manifest.Backend != c.out.Backend
+	n.Rotate = n.New && c.store.header(confirmedFile) != ""
+	if !n.New && factsDigest(c.host) == factsDigest(c.before.Host) && c.store.intact(confirmedFile) {
 		return n, nil
 	}
 	for _, f := range []struct {
@@ -49,22 +53,26 @@ func (n *next) add(name string, b *Bundle) error {
 		return fmt.Errorf("write state: %w", err)
 	}
 	st, err := n.store.stage(name, payload)
-	if err == nil {
-		n.files = append(n.files, st)
+	if err != nil {
+		return err
 	}
-	return err
+	n.Files = append(n.Files, st)
+	if name == confirmedFile {
+		n.State = n.store.header(st.Tmp)
+	}
+	return nil
 }
 
 // commit puts the state in force. At every moment a confirmed bundle is there,
-// the old one or the new.
+// the old one or the new; broken off, it can be done again.
 func (n *next) commit() error {
-	if n.rotate && n.store.intact(confirmedFile) {
+	if n.Rotate && n.store.intact(confirmedFile) && n.store.header(confirmedFile) != n.State {
 		if err := n.store.keepPrevious(); err != nil {
 			return err
 		}
 	}
-	for _, st := range n.files {
-		if err := st.commit(); err != nil {
+	for _, st := range n.Files {
+		if err := n.store.commit(st); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -75,13 +83,23 @@ func (n *next) commit() error {
 	return n.store.sync()
 }
 
+// complete reports whether all that commit needs is there.
+func (n *next) complete() bool {
+	for _, st := range n.Files {
+		if n.store.header(st.Tmp) == "" {
+			return false
+		}
+	}
+	return true
+}
+
 // discard removes what was staged and not committed.
 func (n *next) discard() {
 	if n.done {
 		return
 	}
-	for _, st := range n.files {
-		st.discard()
+	for _, st := range n.Files {
+		n.store.discard(st)
 	}
 }
 

@@ -12,14 +12,17 @@ import (
 	"github.com/fwctl/fwctl/rules"
 )
 
-// Status is how things stand. Nothing is changed to find out.
+// Status is how things stand. Nothing is changed to find out, but that a change that
+// was broken off is settled.
 type Status struct {
-	Changed   bool           `json:"changed"` // always false
+	Changed   bool           `json:"changed"`
+	Pending   *Pending       `json:"pending"` // a change that waits for its confirmation
+	Settled   *Settled       `json:"settled,omitempty"`
 	Confirmed *Manifest      `json:"confirmed"`
 	Off       *OffState      `json:"off"`     // fwctl is switched off
 	Present   []string       `json:"present"` // backends that hold something of fwctl's
 	Applied   bool           `json:"applied"` // the kernel has exactly the confirmed policy
-	Pending   []string       `json:"pending"` // what an apply of the confirmed policy would change
+	Differs   []string       `json:"differs"` // what an apply of the confirmed policy would change
 	Edited    bool           `json:"edited"`  // the policy's files are not those that were confirmed
 	EditedWhy string         `json:"edited_why,omitempty"`
 	Expired   []string       `json:"expired"` // rules of the confirmed policy that no longer hold
@@ -30,13 +33,16 @@ type Status struct {
 // Good reports whether the confirmed policy stands, as it is written, and
 // nothing in it is over.
 func (s *Status) Good() bool {
-	return s.Confirmed != nil && s.Off == nil && s.Applied && !s.Edited && len(s.Expired) == 0
+	return s.Confirmed != nil && s.Pending == nil && s.Off == nil && s.Applied && !s.Edited && len(s.Expired) == 0
 }
 
 // Look tells how things stand. It needs CAP_NET_ADMIN and the state directory.
 func Look(ctx context.Context, o Options) (*Status, error) {
 	store := NewStore(o.StateDir)
-	s := &Status{Present: []string{}, Pending: []string{}, Expired: []string{}, Managers: []live.Manager{}}
+	s := &Status{Present: []string{}, Differs: []string{}, Expired: []string{}, Managers: []live.Manager{}}
+	if err := s.putRight(ctx, o, store); err != nil {
+		return nil, err
+	}
 	survey, err := live.Look(ctx)
 	if err != nil {
 		return nil, err
@@ -45,6 +51,26 @@ func Look(ctx context.Context, o Options) (*Status, error) {
 	s.Present = append(s.Present, presentIn(survey)...)
 	s.Off = store.Off()
 	return s, s.compare(ctx, o, store)
+}
+
+// putRight settles a change that was broken off: nobody looks after it any more.
+func (s *Status) putRight(ctx context.Context, o Options, store *Store) error {
+	p, err := store.pending()
+	if err == nil && p == nil {
+		return nil
+	}
+	if err == nil && p.watched() {
+		s.Pending = &p.Pending
+		return nil
+	}
+	lock, err := TakeLock(ctx, o.RunDir, "status", bootWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	s.Settled, err = store.putRight(ctx, o.RunDir)
+	s.Changed = s.Settled != nil && s.Settled.Changed
+	return err
 }
 
 // compare holds the confirmed policy against the kernel and against its files.
@@ -86,7 +112,7 @@ func (s *Status) pending(ctx context.Context, b *stored, rs *rules.Ruleset) erro
 	if err != nil {
 		return err
 	}
-	s.Pending = append(s.Pending, changes...)
+	s.Differs = append(s.Differs, changes...)
 	s.Applied = len(changes) == 0
 	return nil
 }

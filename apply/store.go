@@ -17,6 +17,7 @@ const (
 	confirmedFile = "confirmed" // the bundle that boot loads
 	previousFile  = "previous"  // the one before it
 	keepFile      = "keep"      // a policy of the kept services alone, for the day when neither can be read
+	pendingFile   = "pending"   // a change of the kernel that nobody has confirmed
 	offFile       = "off"       // who switched fwctl off and when; boot then loads nothing
 	clockFile     = "clock"     // the last time that was seen: it never runs backwards over a boot
 	historyFile   = "history"
@@ -98,7 +99,8 @@ func (s *Store) create() error {
 
 // staged is a file of the store that is on disk in full, but not in force yet.
 type staged struct {
-	tmp, path string
+	Tmp  string `json:"tmp"`  // its name until then
+	Name string `json:"name"` // and from then on
 }
 
 // stage writes a file beside the one it will replace and waits until the disk
@@ -108,20 +110,31 @@ func (s *Store) stage(name string, payload []byte) (staged, error) {
 	if err != nil {
 		return staged{}, fmt.Errorf("write state: %w", err)
 	}
-	st := staged{tmp: f.Name(), path: s.path(name)}
+	st := staged{Tmp: filepath.Base(f.Name()), Name: name}
 	_, werr := f.Write(seal(payload))
 	if err := errors.Join(werr, f.Chmod(0o640), f.Sync(), f.Close()); err != nil {
-		st.discard()
+		s.discard(st)
 		return staged{}, fmt.Errorf("write state: %w", err)
 	}
 	return st, nil
 }
 
 // discard removes what was staged and never put in force.
-func (st staged) discard() { _ = os.Remove(st.tmp) }
+func (s *Store) discard(st staged) { _ = os.Remove(s.path(st.Tmp)) }
 
 // commit puts the file in force.
-func (st staged) commit() error { return os.Rename(st.tmp, st.path) }
+func (s *Store) commit(st staged) error { return os.Rename(s.path(st.Tmp), s.path(st.Name)) }
+
+// sweep removes what was staged by processes that ended before they could decide.
+// The caller has the lock, and no change is pending.
+func (s *Store) sweep() {
+	for _, name := range []string{confirmedFile, previousFile, keepFile, pendingFile, historyFile, clockFile, offFile} {
+		left, _ := filepath.Glob(s.path("." + name + "-*"))
+		for _, path := range left {
+			_ = os.Remove(path)
+		}
+	}
+}
 
 // write stages a file and puts it in force.
 func (s *Store) write(name string, payload []byte) error {
@@ -129,8 +142,8 @@ func (s *Store) write(name string, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := st.commit(); err != nil {
-		st.discard()
+	if err := s.commit(st); err != nil {
+		s.discard(st)
 		return fmt.Errorf("write state: %w", err)
 	}
 	return s.sync()

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,43 +15,95 @@ import (
 )
 
 func newApply(g *global) *cobra.Command {
-	var noConfirm, dryRun bool
+	var f applyFlags
 	c := &cobra.Command{
-		Use:   "apply --no-confirm|--dry-run [flags] [POLICY]",
+		Use:   "apply [flags] [POLICY]",
 		Short: "make this host obey a policy",
-		Long: `apply brings a policy into the kernel and keeps it for the next boot. Only the
-difference is sent, in one transaction. What the kernel then holds is read back and
-proved to mean what the policy means, for every packet; if a packet speaks against
-it, the change is taken back. The proof has two seconds; a policy that needs more
-is applied, and apply says that it was not proved.
+		Long: `apply brings a policy into the kernel and, once it is confirmed, keeps it for the
+next boot. Only the difference is sent, in one transaction. What the kernel then holds
+is read back and proved to mean what the policy means, for every packet; if a packet
+speaks against it, the change is taken back. The proof has two seconds; a policy
+that needs more is applied, and apply says that it was not proved.
+
+A change has to be confirmed, by "fwctl confirm" from a connection that was opened
+after it, or from a console; otherwise the rules from before come back. A watchdog
+sees to that: a process of its own, started before anything is changed, that does
+not mind what becomes of this one or of the terminal. apply waits, and Ctrl-C
+takes the change back at once. Until it is confirmed a boot loads the old policy.
+
+Without a terminal it takes --detach, which leaves the change to the watchdog and
+prints its token, or --no-confirm, which confirms at once.
 
 apply touches nothing that is not fwctl's own: the nftables table "inet fwctl", or
 the iptables chains FWCTL-* and ipsets fwctl-*.
 
-This version has no rollback timer yet: a new policy counts as confirmed at once,
-and --no-confirm says that you know. Keep a console at hand.
-
-Exit status: 0 applied and confirmed, or nothing to change; 2 error, nothing was
-changed; 3 a change failed and could not be taken back; 4 a change failed and
-the rules from before were put back.`,
+Exit status: 0 applied and confirmed, or nothing to change; with --detach, applied;
+2 error, nothing was changed; 3 a change failed and could not be taken back;
+4 taken back: the rules from before are in force.`,
 		Example: `  fwctl apply --dry-run                what would change?
-  fwctl apply --no-confirm             apply ` + defaultPolicy + `
-  fwctl apply --no-confirm --json site.toml`,
+  fwctl apply                          apply ` + defaultPolicy + `, wait for fwctl confirm
+  fwctl apply --confirm 10m site.toml  wait for longer
+  fwctl apply --detach --json          leave the confirmation to a new connection
+  fwctl apply --no-confirm             confirm at once`,
 		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if !noConfirm && !dryRun {
-				return usage("apply needs --no-confirm: this version cannot wait for a confirmation and roll back without it",
-					"`fwctl apply --dry-run` shows what would change; then `fwctl apply --no-confirm`")
+			if err := f.check(c, g.ui); err != nil {
+				return err
 			}
 			if first(args) == stdinName {
 				return usage("apply does not read standard input", "status and boot need to know the policy's file; give its path")
 			}
-			return g.apply(c, first(args), dryRun)
+			o, err := g.options(first(args))
+			if err != nil {
+				return err
+			}
+			o.DryRun = f.dryRun
+			return g.apply(c, &f, o, "applying "+first(args), func(ctx context.Context, o apply.Options) (*apply.Outcome, error) { return apply.Apply(ctx, o) })
 		},
 	}
-	c.Flags().BoolVar(&noConfirm, "no-confirm", false, "confirm at once")
-	c.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "say what would change, change nothing")
+	f.add(c)
+	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "say what would change, change nothing")
 	return c
+}
+
+// applyFlags are those of the commands that change the rules.
+type applyFlags struct {
+	confirm                   time.Duration
+	noConfirm, detach, dryRun bool
+}
+
+func (f *applyFlags) add(c *cobra.Command) {
+	c.Flags().DurationVar(&f.confirm, "confirm", 0, "wait `TIME` for a confirmation (default: [safety] confirm of the policy, else 2m)")
+	c.Flags().BoolVar(&f.noConfirm, "no-confirm", false, "confirm at once")
+	c.Flags().BoolVar(&f.detach, "detach", false, "do not wait for the confirmation")
+	c.MarkFlagsMutuallyExclusive("no-confirm", "detach")
+	c.MarkFlagsMutuallyExclusive("no-confirm", "confirm")
+}
+
+// The shortest and the longest time for a confirmation: nobody opens a connection in
+// less, and nobody remembers for longer what was to be confirmed.
+const shortestWait, longestWait = time.Second, 24 * time.Hour
+
+func (f *applyFlags) check(c *cobra.Command, u *ui) error {
+	if c.Flags().Changed("confirm") && (f.confirm < shortestWait || f.confirm > longestWait) {
+		return usage(fmt.Sprintf("--confirm %s is not between %s and %s", f.confirm, shortestWait, longestWait), "")
+	}
+	if !f.noConfirm && !f.detach && !f.dryRun && !isTerminal(u.in) {
+		return usage("there is no terminal to wait at for a confirmation",
+			"--detach leaves the change to the watchdog until `fwctl confirm`, from a new connection; --no-confirm confirms at once")
+	}
+	return nil
+}
+
+// wait is Options.Confirm.
+func (f *applyFlags) wait() time.Duration {
+	switch {
+	case f.noConfirm || f.dryRun:
+		return 0
+	case f.confirm > 0:
+		return f.confirm
+	}
+	return -1
 }
 
 // options gathers what the commands that look at the kernel need.
@@ -59,18 +115,16 @@ func (g *global) options(arg string) (apply.Options, error) {
 	return apply.Options{
 		Files: s.files, Policy: s.name, Load: s.load,
 		StateDir: g.stateDir, RunDir: g.runDir, Backend: g.backend,
-		Version: programVersion().Version,
+		Version: programVersion().Version, Program: g.ui.program,
 	}, err
 }
 
-func (g *global) apply(c *cobra.Command, arg string, dryRun bool) error {
-	o, err := g.options(arg)
-	if err != nil {
-		return err
-	}
-	o.DryRun = dryRun
-	done := g.ui.working("applying " + arg)
-	out, err := apply.Apply(c.Context(), o)
+// apply runs a change and waits for its confirmation.
+func (g *global) apply(c *cobra.Command, f *applyFlags, o apply.Options, what string, change func(context.Context, apply.Options) (*apply.Outcome, error)) error {
+	signal.Ignore(stops()...)
+	o.Confirm = f.wait()
+	done := g.ui.working(what)
+	out, err := change(c.Context(), o)
 	done()
 	if out != nil {
 		g.hostNotes(out)
@@ -78,7 +132,39 @@ func (g *global) apply(c *cobra.Command, arg string, dryRun bool) error {
 	if err != nil {
 		return err
 	}
-	return g.ui.answer(out, func() { g.applied(out) })
+	if out.Pending == nil {
+		return g.ui.answer(out, func() { g.applied(out) })
+	}
+	g.applied(out)
+	if f.detach {
+		out.Detach()
+		return g.ui.answer(out, func() { g.ui.print("%s\n", out.Pending.Token) })
+	}
+	return g.await(c.Context(), out, o)
+}
+
+// await waits for the confirmation.
+func (g *global) await(ctx context.Context, out *apply.Outcome, o apply.Options) error {
+	u := g.ui
+	done := u.countdown("waiting for fwctl confirm", out.Pending.Until)
+	ended, err := out.Wait(ctx, o)
+	done()
+	if err != nil {
+		return err
+	}
+	if !ended.Confirmed {
+		return notConfirmed(ended)
+	}
+	out.Pending = nil
+	return u.answer(out, func() { u.say("confirmed by %s", ended.By) })
+}
+
+// notConfirmed is the error of a change that was taken back.
+func notConfirmed(ended *apply.Ended) error {
+	if ended.Error != "" {
+		return &apply.StuckError{Err: errors.New("the change was not confirmed"), Back: errors.New(ended.Error)}
+	}
+	return &apply.RolledBackError{Err: fmt.Errorf("not confirmed: taken back by %s", ended.By)}
 }
 
 // hostNotes says what the policy's writer and the host's keeper should know.
@@ -112,6 +198,8 @@ func (g *global) applied(out *apply.Outcome) {
 		u.say("unchanged: %s", what)
 	case len(out.Changes) == 0:
 		u.say("confirmed %s by %s: the kernel had it already", what, apply.Who())
+	case out.Pending != nil:
+		u.say("applied %s: %s", what, how)
 	default:
 		u.say("applied and confirmed %s by %s: %s", what, apply.Who(), how)
 	}
@@ -124,5 +212,9 @@ func (g *global) applied(out *apply.Outcome) {
 	}
 	if out.Replaced != "" {
 		u.say("removed fwctl's rules from %s", out.Replaced)
+	}
+	if p := out.Pending; p != nil {
+		u.say("not confirmed: at %s the rules from before come back", p.Until.Local().Format(time.TimeOnly))
+		u.hint("open a new connection to this host and run `fwctl confirm` there; Ctrl-C, or `fwctl rollback`, takes the change back now")
 	}
 }

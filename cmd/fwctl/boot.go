@@ -39,6 +39,9 @@ Exit status: 0 loaded, or fwctl is switched off; 2 error.`,
 
 func (g *global) booted(out *apply.Booted) {
 	u := g.ui
+	if out.Settled != nil {
+		g.settled(out.Settled)
+	}
 	switch {
 	case out.Off != nil:
 		u.say("switched off by %s on %s: nothing was loaded", out.Off.User, out.Off.Time.Local().Format(timeForm))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -33,7 +34,8 @@ POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`
 		Example: `  fwctl check policy.toml                  is it right, and do its tests hold?
   fwctl render --backend nftables          what would nft load?
   fwctl apply --dry-run                    what would change on this host?
-  fwctl apply --no-confirm                 make the host obey it
+  fwctl apply                              make the host obey it
+  fwctl confirm                            keep that, said from a new connection
   fwctl explain tcp 203.0.113.9 to host:22 would this packet get in, and why?`,
 		Args:              noSuchCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -57,7 +59,8 @@ POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true}) // --help is enough
 	root.AddCommand(
 		newCheck(g), newRender(g), newCompare(g), newExplain(g), newFacts(g), newSchema(g),
-		newPlan(g), newApply(g), newStatus(g), newDrift(g), newBoot(g), newOff(g),
+		newPlan(g), newApply(g), newConfirm(g), newRollback(g), newHistory(g), newStatus(g), newDrift(g), newBoot(g), newOff(g),
+		newWatchdog(g),
 		newCompletion(g), newVersion(g),
 	)
 	return root
@@ -114,6 +117,13 @@ func defaultStateDir() string {
 func (g *global) settle(c *cobra.Command) error {
 	if err := g.ui.settle(); err != nil {
 		return err
+	}
+	for _, dir := range []*string{&g.stateDir, &g.runDir} { // the watchdog works elsewhere
+		abs, err := filepath.Abs(*dir)
+		if err != nil {
+			return fmt.Errorf("read working directory: %w", err)
+		}
+		*dir = abs
 	}
 	if c.Name() == "render" { // it has backends of its own
 		return nil

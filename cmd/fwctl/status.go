@@ -15,7 +15,9 @@ func newStatus(g *global) *cobra.Command {
 		Short: "what is confirmed, and whether the kernel has it",
 		Long: `status says which policy is confirmed, whether the kernel has exactly that,
 whether its files were edited since, what in it has expired, and which other
-software manages rules on this host. It changes nothing.
+software manages rules on this host, and which change waits for a confirmation. It
+changes nothing, with one exception: an apply that was broken off, watchdog and
+all, is taken back.
 
 Exit status: 0 confirmed, in the kernel and unedited; 1 not so; 2 error.`,
 		Example: `  fwctl status
@@ -29,6 +31,9 @@ Exit status: 0 confirmed, in the kernel and unedited; 1 not so; 2 error.`,
 			s, err := apply.Look(c.Context(), o)
 			if err != nil {
 				return err
+			}
+			if s.Settled != nil {
+				g.settled(s.Settled)
 			}
 			if err := g.ui.answer(s, func() { g.standing(s) }); err != nil {
 				return err
@@ -51,6 +56,9 @@ func (g *global) standing(s *apply.Status) {
 	} else {
 		line("confirmed", "%s (%s), %s, by %s on %s", m.Policy, short(m.Digest), m.Backend, m.User, m.Time.Local().Format(timeForm))
 	}
+	if p := s.Pending; p != nil {
+		line("pending", "%s", waiting(p))
+	}
 	if s.Off != nil {
 		line("off", "switched off by %s on %s; boot loads nothing", s.Off.User, s.Off.Time.Local().Format(timeForm))
 	}
@@ -72,6 +80,15 @@ func (g *global) standing(s *apply.Status) {
 	}
 }
 
+// waiting says of a change what it waits for.
+func waiting(p *apply.Pending) string {
+	text := fmt.Sprintf("%s (%s), %s, applied by %s", p.Policy, short(p.Digest), p.Backend, p.User)
+	if p.Until.IsZero() {
+		return text + ", is being applied"
+	}
+	return fmt.Sprintf("%s, taken back at %s unless `fwctl confirm` keeps it (token %s)", text, p.Until.Local().Format(timeForm), p.Token)
+}
+
 func kernelStands(s *apply.Status) string {
 	switch {
 	case s.Confirmed == nil && len(s.Present) == 0:
@@ -83,7 +100,7 @@ func kernelStands(s *apply.Status) string {
 	case len(s.Present) == 0:
 		return "nothing of fwctl's; the confirmed policy is not loaded"
 	}
-	return "differs from the confirmed policy by " + plural(len(s.Pending), "change")
+	return "differs from the confirmed policy by " + plural(len(s.Differs), "change")
 }
 
 // after puts a separator before a text that is not empty.

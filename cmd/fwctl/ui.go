@@ -38,6 +38,7 @@ type ui struct {
 	json, quiet    bool
 	color          string
 	painted        map[io.Writer]bool
+	program        []string // by which fwctl starts itself
 }
 
 func newUI(stdin io.Reader, stdout, stderr io.Writer) *ui {
@@ -109,20 +110,26 @@ const progressAfter = time.Second
 // working says on a terminal what takes long, and for how long already. The
 // function that it returns ends that.
 func (u *ui) working(what string) (done func()) {
+	start := time.Now()
+	return u.every(func() string { return fmt.Sprintf("%s, %s", what, time.Since(start).Round(time.Second)) })
+}
+
+// every writes a line that changes, every second.
+func (u *ui) every(line func() string) (done func()) {
 	if u.quiet || !isTerminal(u.stderr) {
 		return func() {}
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		start, shown := time.Now(), false
+		shown := false
 		tick := time.NewTicker(progressAfter)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
 				shown = true
-				fmt.Fprintf(u.stderr, "\r\x1b[Kfwctl: %s, %s", what, time.Since(start).Round(time.Second))
+				fmt.Fprintf(u.stderr, "\r\x1b[Kfwctl: %s", line())
 			case <-stop:
 				if shown {
 					fmt.Fprint(u.stderr, "\r\x1b[K")
@@ -132,6 +139,14 @@ func (u *ui) working(what string) (done func()) {
 		}
 	}()
 	return func() { close(stop); <-stopped }
+}
+
+// countdown says on a terminal how much time is left. The function that it returns
+// ends that.
+func (u *ui) countdown(what string, until time.Time) (done func()) {
+	return u.every(func() string {
+		return fmt.Sprintf("%s, %s left", what, max(time.Until(until).Round(time.Second), 0))
+	})
 }
 
 // answer gives the answer: the value with --json, else what text prints.
@@ -188,6 +203,8 @@ func (u *ui) describe(err error) (failed, int) {
 		refused   *apply.RefusedError
 		published *apply.PublishedError
 		held      *apply.HeldError
+		pending   *apply.PendingError
+		way       *apply.WayError
 		back      *apply.RolledBackError
 		stuck     *apply.StuckError
 	)
@@ -210,6 +227,12 @@ func (u *ui) describe(err error) (failed, int) {
 	case errors.As(err, &published):
 		f.Translations = published.Translations
 		f.Hint = `use published = "ignore" in [defaults]: these ports then stay as open as their container engine makes them`
+	case errors.As(err, &pending):
+		f.Hint = "`fwctl confirm` keeps it, `fwctl rollback` takes it back"
+	case errors.As(err, &way):
+		f.Hint = "open a new one: ssh -o ControlPath=none HOST fwctl confirm; a console of the host counts, too"
+	case errors.Is(err, apply.ErrUnknownBefore):
+		f.Hint = "`fwctl off` removes them; --no-confirm replaces them and confirms at once"
 	case errors.As(err, &held):
 		f.Hint = "wait for it; one change at a time"
 	}
