@@ -23,7 +23,7 @@ import (
 
 // order is what the watchdog is told, a line of JSON.
 type order struct {
-	Do    string        `json:"do"` // hold, wait, end; gone is the end of who holds
+	Do    string        `json:"do"` // hold, wait, end; called and gone are who applies itself
 	Token string        `json:"token,omitempty"`
 	Wait  time.Duration `json:"wait,omitempty"`
 	End   *Ended        `json:"end,omitempty"`
@@ -40,9 +40,9 @@ type Ended struct {
 }
 
 const (
-	// armTime is how long a watchdog may take to stand ready, and waits to be
-	// told what it watches.
-	armTime = 20 * time.Second
+	// armTime is how long a watchdog may take to stand ready, callTime how long one
+	// waits for who started it to call.
+	armTime, callTime = 20 * time.Second, 5 * time.Second
 	// changeTime is how long a change of the kernel may take: who holds the lock
 	// for longer was stopped, and is ended.
 	changeTime = 5 * time.Minute
@@ -53,6 +53,7 @@ const (
 // watchdog is the process that Watch is.
 type watchdog struct {
 	Options
+	name    string
 	store   *Store
 	orders  chan order
 	pending *trial
@@ -70,7 +71,7 @@ func Watch(ctx context.Context, o Options, name string) error {
 		return fmt.Errorf("start the watchdog: %w", err)
 	}
 	defer l.Close()
-	w := &watchdog{Options: o, store: NewStore(o.StateDir), orders: make(chan order)}
+	w := &watchdog{Options: o, name: name, store: NewStore(o.StateDir), orders: make(chan order)}
 	go w.accept(ctx, l)
 	return w.watch(ctx)
 }
@@ -88,6 +89,7 @@ func (w *watchdog) accept(ctx context.Context, l net.Listener) {
 		}
 		if first {
 			w.pid = pid
+			w.orders <- order{Do: "called"}
 		}
 		go w.listen(ctx, conn, first)
 		first = false
@@ -120,7 +122,7 @@ func (w *watchdog) listen(ctx context.Context, conn net.Conn, holds bool) {
 
 // watch follows orders and the clock.
 func (w *watchdog) watch(ctx context.Context) error {
-	timer := time.NewTimer(armTime)
+	timer := time.NewTimer(callTime)
 	for {
 		select {
 		case <-ctx.Done(): // the host goes down, or somebody wants it so
@@ -130,11 +132,12 @@ func (w *watchdog) watch(ctx context.Context) error {
 			return w.takeBack(ctx)
 		case o := <-w.orders:
 			switch o.Do {
+			case "called":
+				timer.Reset(changeTime)
 			case "hold":
 				if err := w.hold(o); err != nil {
 					return err
 				}
-				timer.Reset(changeTime)
 			case "wait":
 				w.waits = true
 				timer.Reset(o.Wait)
@@ -188,9 +191,6 @@ func (w *watchdog) endHolder() {
 
 // takeBack settles the change, and tries until it can.
 func (w *watchdog) takeBack(ctx context.Context) error {
-	if w.pending == nil {
-		return nil // nothing was changed
-	}
 	for try := 1; ; try++ {
 		s, err := w.try(ctx)
 		if err == nil {
@@ -212,11 +212,21 @@ func (w *watchdog) try(ctx context.Context) (*Settled, error) {
 	}
 	defer lock.Release()
 	p, err := w.store.pending()
-	switch {
-	case err != nil:
+	if err != nil && w.pending == nil {
+		return nil, err
+	}
+	if err != nil {
 		p = w.pending // the disk does not tell any more, but this does
-	case p == nil || p.Token != w.pending.Token:
-		return nil, nil // somebody else was faster
+	}
+	if p == nil {
+		w.store.sweep() // somebody else was faster, or nothing was changed yet
+		return nil, nil
+	}
+	if p.Watchdog != w.name {
+		return nil, nil
+	}
+	if w.pending == nil {
+		w.before = w.store.before()
 	}
 	return w.store.settle(ctx, w.RunDir, p, w.before)
 }
