@@ -142,6 +142,9 @@ func do(ctx context.Context, o Options, action string, names map[string][]netip.
 		return c.out, c.dryRun(ctx)
 	}
 	err = c.guarded(ctx)
+	if err != nil {
+		c.refused(err)
+	}
 	switch stuck := new(StuckError); {
 	case errors.As(err, &stuck):
 		c.watch.leave() // it goes on trying
@@ -455,8 +458,15 @@ func (c *change) transact(ctx context.Context) (gen uint32, err error) {
 
 // confirm puts the state in force.
 func (c *change) confirm() error {
-	c.out.Changed = len(c.out.Changes) > 0 || c.pending.Next.New
-	return c.pending.confirm(c.store)
+	p := c.pending
+	p.Changes = len(c.out.Changes)
+	c.out.Changed = p.Changes > 0 || p.Next.New
+	if err := p.confirm(c.store); err != nil || !c.out.Changed {
+		return err
+	}
+	p.tellApplied()
+	p.tellConfirmed(p.User)
+	return nil
 }
 
 // wait leaves the change to whoever confirms it.
@@ -477,6 +487,7 @@ func (c *change) wait() (err error) {
 		return fmt.Errorf("the watchdog does not answer: %w", err)
 	}
 	forgetRecord(c.RunDir)
+	p.tellApplied()
 	c.out.Changed, c.out.Pending, c.out.watch = true, &p.Pending, c.watch
 	return nil
 }
@@ -514,7 +525,6 @@ func (c *change) leaveOthers(ctx context.Context) error {
 func (c *change) remember(gen uint32) {
 	err := c.store.tick(time.Now().UTC())
 	if c.out.Changed {
-		c.pending.Changes = len(c.out.Changes)
 		err = c.store.applied(c.pending, c.pending.User)
 	}
 	if err != nil {
@@ -534,7 +544,7 @@ func (c *change) back(ctx context.Context, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	c.out.Changes = []string{}
 	c.out.Changed = false
-	s, err := c.store.settle(ctx, c.RunDir, c.pending, c.before)
+	s, err := c.store.settle(ctx, c.RunDir, c.pending, c.before, cause.Error())
 	switch {
 	case err != nil:
 		return &StuckError{cause, err}

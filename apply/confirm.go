@@ -95,7 +95,7 @@ func Confirm(ctx context.Context, o Options, token string, reach live.Reach) (*C
 	case token != "" && token != p.Token:
 		return nil, fmt.Errorf("%w under the token %s", ErrNothingPending, token)
 	case !p.watched() || p.Until.IsZero() || !time.Now().Before(p.Until):
-		settled, err := s.settle(ctx, o.RunDir, p, s.before())
+		settled, err := s.settle(ctx, o.RunDir, p, s.before(), "it was to be confirmed too late")
 		p.release(&Ended{By: Who(), Settled: settled})
 		if err != nil {
 			return nil, err
@@ -108,6 +108,7 @@ func Confirm(ctx context.Context, o Options, token string, reach live.Reach) (*C
 		return nil, err
 	}
 	out := &Confirmation{Changed: true, Token: p.Token, Policy: p.Policy, Digest: p.Digest, Backend: p.Backend, By: Who(), Reach: reach.By}
+	p.tellConfirmed(out.By)
 	p.release(&Ended{Confirmed: true, By: out.By})
 	if err := s.applied(p, out.By); err != nil {
 		out.Warnings = append(out.Warnings, err.Error())
@@ -144,7 +145,7 @@ func TakeBack(ctx context.Context, o Options) (*Settled, error) {
 	if p == nil {
 		return nil, ErrNothingPending
 	}
-	out, err := s.settle(ctx, o.RunDir, p, s.before())
+	out, err := s.settle(ctx, o.RunDir, p, s.before(), "by "+Who())
 	if err != nil {
 		return out, err // the watchdog goes on trying
 	}

@@ -105,6 +105,7 @@ func (p *trial) elsewhere() bool { return !p.rebooted() && p.Place != namespace(
 // Settled is how an apply that was broken off, or not confirmed, was put right.
 type Settled struct {
 	Pending   Pending  `json:"pending"`
+	Why       string   `json:"why"`
 	Confirmed bool     `json:"confirmed"` // it had been confirmed: what was left to do is done
 	Changed   bool     `json:"changed"`   // the kernel was changed back
 	Rebooted  bool     `json:"rebooted"`  // the kernel that had it is gone
@@ -114,10 +115,11 @@ type Settled struct {
 // settle ends a pending change: it finishes what was confirmed, and takes back
 // what was not. Before is the state to go back to, nil for none. The caller has
 // the lock.
-func (s *Store) settle(ctx context.Context, runDir string, p *trial, before *stored) (*Settled, error) {
-	out := &Settled{Pending: p.Pending, Rebooted: p.rebooted()}
+func (s *Store) settle(ctx context.Context, runDir string, p *trial, before *stored, why string) (*Settled, error) {
+	out := &Settled{Pending: p.Pending, Why: why, Rebooted: p.rebooted()}
 	if p.committed() {
 		out.Confirmed = true
+		p.tellConfirmed(p.User)
 		return out, errors.Join(p.Next.commit(), s.remove(pendingFile))
 	}
 	if p.elsewhere() {
@@ -134,6 +136,7 @@ func (s *Store) settle(ctx context.Context, runDir string, p *trial, before *sto
 	if err := s.remove(pendingFile); err != nil {
 		return out, err
 	}
+	p.tellBack(why)
 	err := s.record(Entry{
 		Time: time.Now().UTC().Truncate(time.Second), User: p.User, Action: "rolled back", Policy: p.Policy, Digest: p.Digest, Backend: p.Backend,
 	})
@@ -163,7 +166,7 @@ func (s *Store) putRight(ctx context.Context, runDir string) (*Settled, error) {
 	if p.watched() {
 		return nil, nil
 	}
-	return s.settle(ctx, runDir, p, s.before())
+	return s.settle(ctx, runDir, p, s.before(), "it was broken off, and its watchdog is gone")
 }
 
 // watched reports whether a watchdog looks after the change.

@@ -228,7 +228,11 @@ func (w *watchdog) try(ctx context.Context) (*Settled, error) {
 	if w.pending == nil {
 		w.before = w.store.before()
 	}
-	return w.store.settle(ctx, w.RunDir, p, w.before)
+	why := "it was broken off"
+	if w.waits {
+		why = "nobody confirmed it in time"
+	}
+	return w.store.settle(ctx, w.RunDir, p, w.before, why)
 }
 
 // watch is the connection to a watchdog by which it is held.

@@ -164,7 +164,11 @@ func notConfirmed(ended *apply.Ended) error {
 	if ended.Error != "" {
 		return &apply.StuckError{Err: errors.New("the change was not confirmed"), Back: errors.New(ended.Error)}
 	}
-	return &apply.RolledBackError{Err: fmt.Errorf("not confirmed: taken back by %s", ended.By)}
+	why := "taken back by " + ended.By
+	if ended.Settled != nil {
+		why = "taken back, " + ended.Settled.Why
+	}
+	return &apply.RolledBackError{Err: errors.New("not confirmed: " + why)}
 }
 
 // hostNotes says what the policy's writer and the host's keeper should know.

@@ -259,10 +259,21 @@ func (b *box) trace() string {
 	return fmt.Sprintf("%s%s%s", status, history, b.sh(b.backend.list))
 }
 
-// kill ends processes that the box started.
+// kill ends processes that the box started. They have closed all their files when it
+// returns, which comes after they lose their names.
 func kill(pids []int) {
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for _, pid := range pids {
+		for {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			_, state, _ := strings.Cut(string(stat), ") ")
+			if err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 
