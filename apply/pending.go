@@ -136,6 +136,7 @@ func (s *Store) settle(ctx context.Context, runDir string, p *trial, before *sto
 	if err := s.remove(pendingFile); err != nil {
 		return out, err
 	}
+	s.sweep()
 	p.tellBack(why)
 	err := s.record(Entry{
 		Time: time.Now().UTC().Truncate(time.Second), User: p.User, Action: "rolled back", Policy: p.Policy, Digest: p.Digest, Backend: p.Backend,
