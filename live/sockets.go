@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -29,32 +30,73 @@ type Listener struct {
 // String writes "0.0.0.0:8000/tcp".
 func (l Listener) String() string { return l.Addr.String() + "/" + l.Proto.String() }
 
+// TCPConnection is a TCP connection as its socket on this host has it.
+type TCPConnection struct {
+	Local, Remote netip.AddrPort
+}
+
 // Socket states as /proc/net writes them (linux/tcp_states.h).
 const (
 	stateListen = "0A" // TCP_LISTEN
 	stateClosed = "07" // TCP_CLOSE: UDP that is not connected
 )
 
-// parseSockets reads one of the files tcp, tcp6, udp and udp6 of /proc/net: of
-// each socket its own address, the other one's and its state (proc(5)).
+// connected are the states in which both ends know of the connection and at least
+// one may still send.
+var connected = []string{
+	"01", // TCP_ESTABLISHED
+	"03", // TCP_SYN_RECV
+	"04", // TCP_FIN_WAIT1
+	"05", // TCP_FIN_WAIT2
+	"08", // TCP_CLOSE_WAIT
+	"0C", // TCP_NEW_SYN_RECV
+}
+
+// socket is a line of the files tcp, tcp6, udp and udp6 of /proc/net.
+type socket struct {
+	local, remote netip.AddrPort
+	state         string
+	inode         uint64 // zero: no process has it open
+}
+
+// parseSockets reads the listeners out of one of the files.
 func parseSockets(text string, proto packet.Proto) ([]Listener, error) {
 	want := stateListen
 	if proto == packet.UDP {
 		want = stateClosed
 	}
+	all, err := parseTable(text)
+	if err != nil {
+		return nil, err
+	}
 	var out []Listener
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 4 || f[0] == "sl" || f[3] != want {
-			continue
-		}
-		a, err := parseSocket(f[1])
-		if err != nil {
-			return nil, err
-		}
-		if l := (Listener{proto, a}); !slices.Contains(out, l) {
+	for _, s := range all {
+		if l := (Listener{proto, s.local}); s.state == want && !slices.Contains(out, l) {
 			out = append(out, l)
 		}
+	}
+	return out, nil
+}
+
+// parseTable reads one of the files: of each socket its own address, the other
+// one's, its state and its inode (proc(5)).
+func parseTable(text string) ([]socket, error) {
+	var out []socket
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 4 || f[0] == "sl" {
+			continue
+		}
+		local, err1 := parseSocket(f[1])
+		remote, err2 := parseSocket(f[2])
+		if err := cmp.Or(err1, err2); err != nil {
+			return nil, err
+		}
+		s := socket{local: local, remote: remote, state: f[3]}
+		if len(f) > 9 {
+			s.inode, _ = strconv.ParseUint(f[9], 10, 64)
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }

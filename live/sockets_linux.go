@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -64,18 +65,59 @@ func Listeners() ([]Listener, error) {
 		file  string
 		proto packet.Proto
 	}{{"tcp", packet.TCP}, {"tcp6", packet.TCP}, {"udp", packet.UDP}, {"udp6", packet.UDP}} {
-		text, err := os.ReadFile("/proc/thread-self/net/" + x.file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a kernel without IPv6
-		}
+		text, err := socketFile(x.file)
 		if err != nil {
 			return nil, fmt.Errorf("list the listeners: %w", err)
 		}
-		ls, err := parseSockets(string(text), x.proto)
+		ls, err := parseSockets(text, x.proto)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, ls...)
 	}
 	return out, nil
+}
+
+// Established lists the TCP connections of this network namespace, also those
+// that one end has begun to close, but none that wait for stray packets only. It
+// needs no privilege.
+func Established() ([]TCPConnection, error) {
+	all, err := tcpSockets()
+	if err != nil {
+		return nil, fmt.Errorf("list the TCP connections: %w", err)
+	}
+	var out []TCPConnection
+	for _, s := range all {
+		if slices.Contains(connected, s.state) {
+			out = append(out, TCPConnection{Local: s.local, Remote: s.remote})
+		}
+	}
+	return out, nil
+}
+
+// tcpSockets lists the TCP sockets of this network namespace.
+func tcpSockets() ([]socket, error) {
+	var out []socket
+	for _, file := range []string{"tcp", "tcp6"} {
+		text, err := socketFile(file)
+		if err != nil {
+			return nil, err
+		}
+		ss, err := parseTable(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ss...)
+	}
+	return out, nil
+}
+
+// socketFile reads one of the files on sockets; a kernel without IPv6 has only
+// half of them.
+func socketFile(name string) (string, error) {
+	text, err := os.ReadFile("/proc/thread-self/net/" + name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(text), err
 }

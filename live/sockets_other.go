@@ -15,3 +15,8 @@ func Connections() ([]Connection, error) {
 func Listeners() ([]Listener, error) {
 	return nil, errors.New("listeners can be listed on Linux only")
 }
+
+// Established lists the TCP connections. On this system it cannot.
+func Established() ([]TCPConnection, error) {
+	return nil, errors.New("TCP connections can be listed on Linux only")
+}
