@@ -32,12 +32,3 @@ func RuleTexts(ctx context.Context, table, chain string) map[uint64]string {
 	}
 	return texts
 }
-
-// cutLast is strings.Cut for the last separator.
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}

@@ -1,0 +1,443 @@
+package live_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"github.com/fwctl/fwctl/live"
+)
+
+// The test binary is also the programs of these tests:
+//
+//	tell FILE    writes to the file how it is reached
+//	hold CMD…    keeps the sockets that it inherits for itself and runs the command
+const actAs = "LIVE_TEST_ACT_AS"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(actAs) {
+	case "":
+		os.Exit(m.Run())
+	case "tell":
+		tell(os.Args[1])
+	case "hold":
+		hold(os.Args[1:])
+	}
+}
+
+func tell(file string) {
+	text, _ := json.Marshal(live.ReachOf(0))
+	// In place at once: the test waits for the file.
+	if os.WriteFile(file+"~", text, 0o600) != nil || os.Rename(file+"~", file) != nil {
+		os.Exit(1)
+	}
+}
+
+func hold(argv []string) {
+	for fd := range 2 {
+		syscall.CloseOnExec(3 + fd)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if cmd.Run() != nil {
+		os.Exit(1)
+	}
+}
+
+// site is a host and its client, two network namespaces with a cable; the test
+// runs on the host. Here the addresses of both ends differ in the last bit.
+type site struct {
+	t      *testing.T
+	client chan func()
+	file   string // that the program tell writes
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	inNamespace(t)
+	s := &site{t: t, client: make(chan func()), file: filepath.Join(t.TempDir(), "reach")}
+	ready := make(chan netns.NsHandle)
+	go func() {
+		runtime.LockOSThread() // never unlocked, as in inNamespace
+		ns, err := netns.New()
+		if err != nil {
+			t.Error(err)
+		}
+		ready <- ns
+		for do := range s.client {
+			do()
+		}
+		ns.Close()
+	}()
+	ns := <-ready
+	t.Cleanup(func() { close(s.client) })
+	link := netlink.NewLinkAttrs()
+	link.Name = "v"
+	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: link, PeerName: "v", PeerNamespace: netlink.NsFd(int(ns))}); err != nil {
+		t.Fatal(err)
+	}
+	const plug = "ip link set lo up; ip addr add %s/24 dev v; ip addr add %s/64 dev v nodad; ip link set v up"
+	run(t, fmt.Sprintf(plug, "192.0.2.1", "2001:db8::1"))
+	s.asClient(func() { run(t, fmt.Sprintf(plug, "192.0.2.2", "2001:db8::2")) })
+	return s
+}
+
+// asClient runs something on the client.
+func (s *site) asClient(do func()) {
+	done := make(chan bool)
+	s.client <- func() { defer close(done); do() }
+	<-done
+}
+
+// accept opens a connection from the client to the host and returns the host's
+// socket and both ends as the client sees them.
+func (s *site) accept(network, listen, dial string) (*os.File, live.TCPConnection) {
+	s.t.Helper()
+	l, err := net.Listen(network, listen)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { l.Close() })
+	return s.acceptOn(l, dial)
+}
+
+func (s *site) acceptOn(l net.Listener, dial string) (*os.File, live.TCPConnection) {
+	s.t.Helper()
+	var c net.Conn
+	var err error
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	s.asClient(func() { c, err = net.DialTimeout("tcp", net.JoinHostPort(dial, port), 10*time.Second) })
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	a, err := l.Accept()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.file3(a), ends(c)
+}
+
+// file3 is the socket for a program to hold.
+func (s *site) file3(c net.Conn) *os.File {
+	s.t.Helper()
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.Close()
+	s.t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// ends are the ends of a connection as the host has them, seen from the client.
+func ends(c net.Conn) live.TCPConnection {
+	plain := func(a net.Addr) netip.AddrPort {
+		p := a.(*net.TCPAddr).AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return live.TCPConnection{Local: plain(c.RemoteAddr()), Remote: plain(c.LocalAddr())}
+}
+
+func self(t *testing.T) string {
+	t.Helper()
+	name, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// holding starts a process that holds the socket, which the test, an ancestor
+// itself, then no longer does, and runs the shell's line. In the line $TELL says
+// how it is reached. It has no terminal and only the environment that is given.
+func (s *site) holding(f *os.File, program, line string, env ...string) *exec.Cmd {
+	s.t.Helper()
+	cmd := exec.Command(program, "sh", "-ec", line)
+	defer f.Close()
+	cmd.Env = append([]string{
+		actAs + "=hold", "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin",
+		"TELL=env " + actAs + "=tell " + self(s.t) + " " + s.file,
+	}, env...)
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if _, err := cmd.StdinPipe(); err != nil { // at whose end a terminal would say good-bye
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); cmd.Wait() })
+	return cmd
+}
+
+// told waits for what the program tell wrote.
+func (s *site) told() live.Reach {
+	s.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if text, err := os.ReadFile(s.file); err == nil {
+			os.Remove(s.file)
+			var r live.Reach
+			if err := json.Unmarshal(text, &r); err != nil {
+				s.t.Fatal(err)
+			}
+			return r
+		}
+	}
+	s.t.Fatal("no process told how it is reached")
+	return live.Reach{}
+}
+
+func (s *site) wants(want live.TCPConnection, by ...string) {
+	s.t.Helper()
+	r := s.told()
+	if r.Kind != live.ReachConnection || r.Local != want.Local || r.Remote != want.Remote {
+		s.t.Errorf("reached by %+v, want %v", r, want)
+	}
+	for _, b := range by {
+		if !strings.Contains(r.By, b) {
+			s.t.Errorf("known by %q, want %q", r.By, b)
+		}
+	}
+}
+
+// The connection of an ancestor is found whatever lies between, and so is that of
+// the process itself.
+func TestReachOfConnection(t *testing.T) {
+	for name, c := range map[string]struct{ network, listen, dial, line string }{
+		"IPv4":                   {"tcp4", "0.0.0.0:0", "192.0.2.1", "$TELL"},
+		"IPv4, one address":      {"tcp4", "192.0.2.1:0", "192.0.2.1", "$TELL"},
+		"IPv6":                   {"tcp6", "[::]:0", "2001:db8::1", "$TELL"},
+		"IPv4 through IPv6":      {"tcp", "[::]:0", "192.0.2.1", "$TELL"},
+		"without an environment": {"tcp4", "0.0.0.0:0", "192.0.2.1", "env -i $TELL; true"},
+		"as another program":     {"tcp4", "0.0.0.0:0", "192.0.2.1", "setsid -w setpriv --no-new-privs sh -c '$TELL; true'; true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			f, want := s.accept(c.network, c.listen, c.dial)
+			p := s.holding(f, self(t), c.line, "SSH_CONNECTION=198.51.100.1 1 198.51.100.2 22")
+			s.wants(want, fmt.Sprintf("(process %d)", p.Process.Pid))
+			all, err := live.Established()
+			if err != nil || !slices.Contains(all, want) {
+				t.Errorf("%v is not in %v (%v)", want, all, err)
+			}
+		})
+	}
+}
+
+func TestReachOfTheHolderItself(t *testing.T) {
+	s := newSite(t)
+	f, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	cmd := exec.Command(self(t), s.file)
+	cmd.Env, cmd.ExtraFiles = []string{actAs + "=tell"}, []*os.File{f}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	s.wants(want, fmt.Sprintf("(process %d)", cmd.Process.Pid))
+}
+
+// What a process opened leads away from the host; the way in is further up.
+func TestReachPassesOverOutgoingConnections(t *testing.T) {
+	s := newSite(t)
+	var l net.Listener
+	s.asClient(func() { l, _ = net.Listen("tcp4", "192.0.2.2:0") })
+	defer l.Close()
+	out, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.holding(s.file3(out), self(t), "$TELL")
+	if r := s.told(); r.Kind == live.ReachConnection {
+		t.Errorf("reached by %+v", r)
+	}
+	in, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	inner := fmt.Sprintf("exec 3<>/dev/tcp/%s; %s=hold %s sh -c '$TELL; true'", strings.Replace(l.Addr().String(), ":", "/", 1), actAs, self(t))
+	s.holding(in, self(t), `bash -ec "`+inner+`"`)
+	s.wants(want)
+}
+
+// The nearest connection is the one that is typed over; of several of one process
+// nobody knows which, unless that tells its child.
+func TestReachOfSeveralConnections(t *testing.T) {
+	s := newSite(t)
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first, one := s.acceptOn(l, "192.0.2.1")
+	second, two := s.acceptOn(l, "192.0.2.1")
+	holding := func(program string, env ...string) {
+		cmd := exec.Command(program, "sh", "-ec", "$TELL; true")
+		cmd.Env = append([]string{actAs + "=hold", "PATH=" + os.Getenv("PATH"), "TELL=env -i " + actAs + "=tell " + self(t) + " " + s.file}, env...)
+		cmd.ExtraFiles, cmd.Stderr = []*os.File{first, second}, os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holding(self(t))
+	if r := s.told(); r.Kind != live.ReachUnknown || !strings.HasSuffix(r.By, "has 2 connections") {
+		t.Errorf("reached by %+v", r)
+	}
+	sshd := filepath.Join(t.TempDir(), "sshd-session")
+	if err := os.Symlink(self(t), sshd); err != nil {
+		t.Fatal(err)
+	}
+	holding(sshd)
+	s.wants(one, "sshd-session (process ")
+	holding(self(t), sshConnection(two))
+	s.wants(two)
+	l.Close() // sshd may have been told to listen elsewhere since
+	holding(sshd, sshConnection(two))
+	s.wants(two)
+}
+
+func sshConnection(c live.TCPConnection) string {
+	return fmt.Sprintf("SSH_CONNECTION=%s %d %s %d", c.Remote.Addr(), c.Remote.Port(), c.Local.Addr(), c.Local.Port())
+}
+
+// A connection that begins on the host is followed to who opened it.
+func TestReachThroughTheHostItself(t *testing.T) {
+	s := newSite(t)
+	outer, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dial := strings.Replace(l.Addr().String(), ":", "/", 1)
+	s.holding(outer, self(t), "bash -c 'exec 4<>/dev/tcp/"+dial+"; read -u 4; true'; true")
+	inner, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.holding(s.file3(inner), self(t), "$TELL")
+	s.wants(want, ", from bash (process ")
+}
+
+// SSH_CONNECTION counts where no ancestor tells, if there is such a connection.
+func TestReachByEnvironment(t *testing.T) {
+	s := newSite(t)
+	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	s.holding(f, self(t), "exec sleep 60")
+	null := func() *os.File {
+		f, _ := os.Open(os.DevNull)
+		return f
+	}
+	s.holding(null(), self(t), "$TELL", sshConnection(c))
+	s.wants(c, "SSH_CONNECTION")
+	s.holding(null(), self(t), "env -i $TELL", sshConnection(c)) // as sudo does
+	s.wants(c, "SSH_CONNECTION of sh (process ")
+	stale := c
+	stale.Remote = netip.AddrPortFrom(c.Remote.Addr(), c.Remote.Port()^1)
+	for _, env := range [][]string{{sshConnection(stale)}, {sshConnection(c), "STY=812.pts-0.host"}, {sshConnection(c), "TMUX=/nowhere,1,0"}} {
+		s.holding(null(), self(t), "$TELL", env...)
+		if r := s.told(); r.Kind == live.ReachConnection {
+			t.Errorf("%q: reached by %+v", env, r)
+		}
+	}
+}
+
+// In tmux the way in is that of the client, wherever the server was started.
+func TestReachThroughTmux(t *testing.T) {
+	for _, tool := range []string{"tmux", "script"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	s := newSite(t)
+	tmux := "tmux -f /dev/null -S " + filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first, old := s.acceptOn(l, "192.0.2.1")
+	second, now := s.acceptOn(l, "192.0.2.1")
+	t.Cleanup(func() { exec.Command("sh", "-c", tmux+" kill-server").Run() })
+	attach := "script -qec '" + tmux + " attach' /dev/null >/dev/null"
+
+	// The environment of the server has the connection that it was started over,
+	// which lasts; to type over another one is what tmux is for.
+	s.holding(first, self(t), tmux+" new-session -d -x 80 -y 24", "SHELL=/bin/sh", "TERM=xterm", sshConnection(old)).Wait()
+	shown := func(clients int) {
+		t.Helper()
+		for range 500 {
+			if out, _ := exec.Command("sh", "-c", tmux+" list-clients").Output(); strings.Count(string(out), "\n") == clients {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Fatalf("tmux has not got %d clients", clients)
+	}
+	typed := func(line string) {
+		t.Helper()
+		argv := append(strings.Fields(tmux)[1:], "send-keys", line, "Enter")
+		if out, err := exec.Command("tmux", argv...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	typed("$TELL")
+	if r := s.told(); r.Kind != live.ReachUnknown || r.By != "no client of tmux shows it" {
+		t.Errorf("without a client, reached by %+v", r)
+	}
+	client := s.holding(second, self(t), attach, "TERM=xterm", sshConnection(now))
+	shown(1)
+	typed("$TELL")
+	s.wants(now, "tmux client ")
+	typed("env -i $TELL; true") // as under sudo
+	s.wants(now, "tmux client ")
+
+	run(t, tmux+" detach-client -s 0")
+	client.Wait()
+	shown(0)
+	third, newest := s.acceptOn(l, "192.0.2.1")
+	s.holding(third, self(t), attach, "TERM=xterm")
+	shown(1)
+	typed("sh -c '$TELL; true'")
+	s.wants(newest, "tmux client ")
+}
+
+// A name may look like the rest of the line that it stands in.
+func TestReachOfOddlyNamedAncestors(t *testing.T) {
+	s := newSite(t)
+	f, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	odd := filepath.Join(t.TempDir(), "a) b (c\n\x1b")
+	if err := os.Symlink(self(t), odd); err != nil {
+		t.Fatal(err)
+	}
+	s.holding(f, odd, "$TELL")
+	s.wants(want, "a) b (c?? (process ")
+}
+
+// A process of nobody's terminal is not reached by anybody.
+func TestReachOfNobody(t *testing.T) {
+	s := newSite(t)
+	cmd := exec.Command("setsid", "-f", "sh", "-c", "while [ $(ps -o ppid= $$ | tr -d ' ') != 1 ]; do sleep 0.01; done; exec env -i "+actAs+"=tell "+self(t)+" "+s.file)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.told(); r != (live.Reach{}) {
+		t.Errorf("reached by %+v", r)
+	}
+}
