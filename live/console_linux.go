@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,7 +69,7 @@ func login(pid int) string {
 		return id
 	}
 	text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/sessionid", pid))
-	if id, err := strconv.ParseUint(string(text), 10, 32); err == nil {
+	if id, err := strconv.ParseUint(string(text), 10, 32); err == nil && id != math.MaxUint32 { // that one is none
 		return strconv.FormatUint(id, 10)
 	}
 	return ""

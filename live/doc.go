@@ -1,8 +1,9 @@
 // Package live reads the running host, and changes nothing on it: its links,
 // addresses and time zone ([Facts]), the addresses of DNS names ([Resolve]), who
 // else has rules in the kernel ([Look]), everything in the kernel that decides on
-// packets, read as one state ([Rules]), and whether a file can be trusted
-// ([Trust]).
+// packets, read as one state ([Rules]), its connections ([Connections],
+// [Established]) and which of them the administrator came in over ([ReachOf]), and
+// whether a file can be trusted ([Trust]).
 //
 // Facts go into rules.Host and from there into rules.Resolve as an argument;
 // no other room looks at the host itself.

@@ -94,14 +94,11 @@ func environ(pid int) environment {
 // or an editor has opened leads away from the host.
 func (ss sockets) holder(line []process, jumps int) (Reach, bool) {
 	p, below := line[len(line)-1], line[:len(line)-1]
-	sshd := strings.HasPrefix(p.name, "sshd")
-	var held []socket
-	for _, inode := range openSockets(p.pid) {
-		i := slices.IndexFunc(ss, func(s socket) bool { return s.inode == inode && slices.Contains(connected, s.state) })
-		if i >= 0 && (sshd || ss.listens(ss[i])) && !slices.Contains(held, ss[i]) {
-			held = append(held, ss[i])
-		}
+	if p.name == "ssh" {
+		return Reach{}, false // what it accepts, it forwards
 	}
+	sshd := strings.HasPrefix(p.name, "sshd")
+	held := slices.DeleteFunc(ss.of(p), func(s socket) bool { return !sshd && !ss.listens(s) })
 	if len(held) == 0 {
 		return Reach{}, false
 	}
@@ -109,6 +106,18 @@ func (ss sockets) holder(line []process, jumps int) (Reach, bool) {
 		return ss.origin(s, p.String(), jumps), true
 	}
 	return Reach{By: fmt.Sprintf("%s has %d connections", p, len(held))}, true
+}
+
+// of returns the connections that the process has open, by descriptor.
+func (ss sockets) of(p process) []socket {
+	var out []socket
+	for _, inode := range openSockets(p.pid) {
+		i := slices.IndexFunc(ss, func(s socket) bool { return s.inode == inode && slices.Contains(connected, s.state) })
+		if i >= 0 && !slices.Contains(out, ss[i]) {
+			out = append(out, ss[i])
+		}
+	}
+	return out
 }
 
 // own picks the connection out of several. A server of SSH also has those that it
@@ -176,11 +185,25 @@ func (ss sockets) origin(s socket, by string, jumps int) Reach {
 	if !ok {
 		return r
 	}
+	r.By += ", from " + p.String()
+	if ss.tunnels(p, ss[i]) {
+		return Reach{By: r.By + ", which has others"}
+	}
 	outer := ss.reach(p.pid, jumps-1)
 	if outer.Kind == ReachUnknown && outer.By == "" {
 		return r
 	}
-	return outer.by(fmt.Sprintf("%s, from %s", by, p))
+	return outer.by(r.By)
+}
+
+// tunnels reports whether the process has opened another connection than this.
+// It may then be the near end of a tunnel (`ssh -R`), through which somebody comes
+// who is not where the tunnel was started. What sshd opens, it opens for those who
+// came in over its own.
+func (ss sockets) tunnels(p process, this socket) bool {
+	return !strings.HasPrefix(p.name, "sshd") && slices.ContainsFunc(ss.of(p), func(s socket) bool {
+		return s != this && !ss.listens(s)
+	})
 }
 
 // opener finds a process that has the socket open.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/fwctl/fwctl/live"
 )
@@ -322,7 +323,7 @@ func TestReachThroughTheHostItself(t *testing.T) {
 	}
 	defer l.Close()
 	dial := strings.Replace(l.Addr().String(), ":", "/", 1)
-	s.holding(outer, self(t), "bash -c 'exec 4<>/dev/tcp/"+dial+"; read -u 4; true'; true")
+	s.holding(outer, self(t), "bash -c 'exec 4<>/dev/tcp/"+dial+"; read -u 4 2>&-; true'; true")
 	inner, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -351,6 +352,118 @@ func TestReachByEnvironment(t *testing.T) {
 		if r := s.told(); r.Kind == live.ReachConnection {
 			t.Errorf("%q: reached by %+v", env, r)
 		}
+	}
+}
+
+// A tunnel is started in one place and used from another.
+func TestReachThroughTunnel(t *testing.T) {
+	s := newSite(t)
+	outer, _ := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	near, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	var far net.Listener
+	s.asClient(func() { far, _ = net.Listen("tcp4", "192.0.2.2:0") })
+	defer far.Close()
+	dial := func(fd string, l net.Listener) string {
+		return "exec " + fd + "<>/dev/tcp/" + strings.Replace(l.Addr().String(), ":", "/", 1) + "; "
+	}
+	s.holding(outer, self(t), "bash -c '"+dial("4", far)+dial("5", near)+"read -u 4 2>&-; true'; true")
+	inner, err := near.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.holding(s.file3(inner), self(t), "$TELL")
+	if r := s.told(); r.Kind != live.ReachUnknown || !strings.HasSuffix(r.By, "), which has others") {
+		t.Errorf("reached by %+v", r)
+	}
+}
+
+// Who may not look at the processes of others believes the environment.
+func TestReachWithoutPrivilege(t *testing.T) {
+	s := newSite(t)
+	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	dir, program := openTo(t, 0o755)
+	s.file = filepath.Join(dir, "reach")
+	line := "setpriv --reuid 65534 --regid 65534 --clear-groups env " + actAs + "=tell " + program + " " + s.file
+	s.holding(f, self(t), line, sshConnection(c))
+	s.wants(c, "SSH_CONNECTION")
+}
+
+// openTo returns a directory that every user may write to, and in it this program.
+func openTo(t *testing.T, mode os.FileMode) (dir, program string) {
+	t.Helper()
+	dir = t.TempDir()
+	text, err := os.ReadFile(self(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	program = filepath.Join(dir, "program")
+	for _, err := range []error{
+		os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o777),
+		os.WriteFile(program, text, 0o755), os.Chmod(program, mode),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, program
+}
+
+// Whoever becomes root in a tmux of his own does not get a client of tmux that
+// runs as root and does what his server says.
+func TestReachAsksTmuxAsItsUser(t *testing.T) {
+	if _, err := exec.LookPath("tmux"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	s := newSite(t)
+	dir, program := openTo(t, 0o755|os.ModeSetuid)
+	s.file = filepath.Join(dir, "reach")
+	liar, err := net.Listen("unix", filepath.Join(dir, "false"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer liar.Close()
+	if err := os.Chmod(filepath.Join(dir, "false"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan uint32, 1)
+	go func() {
+		c, err := liar.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		raw, _ := c.(*net.UnixConn).SyscallConn()
+		raw.Control(func(fd uintptr) {
+			if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+				asked <- peer.Uid
+			}
+		})
+	}()
+	tmux := "setpriv --reuid 65534 --regid 65534 --clear-groups env -i SHELL=/bin/sh PATH=$PATH tmux -f /dev/null -S " + filepath.Join(dir, "s")
+	t.Cleanup(func() { exec.Command("sh", "-c", tmux+" kill-server").Run() })
+	tell := "env " + actAs + "=tell " + program + " " + s.file
+	run(t, tmux+` new-session -d '`+tell+`; sleep 60'`)
+	if r := s.told(); r.By != "no client of tmux shows it" {
+		t.Errorf("reached by %+v", r)
+	}
+	run(t, tmux+` new-window 'TMUX=`+filepath.Join(dir, "false")+`,$(echo $TMUX | cut -d, -f2),0; export TMUX; `+tell+`; sleep 60'`)
+	if r := s.told(); r.Kind != live.ReachUnknown {
+		t.Errorf("reached by %+v", r)
+	}
+	select {
+	case uid := <-asked:
+		if uid != 65534 {
+			t.Errorf("tmux was asked as user %d", uid)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nobody asked")
 	}
 }
 
@@ -429,6 +542,87 @@ func TestReachOfOddlyNamedAncestors(t *testing.T) {
 	s.wants(want, "a) b (c?? (process ")
 }
 
+// terminal returns a new pseudo-terminal; the test holds its other end.
+func terminal(t *testing.T) *os.File {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tty.Close() })
+	return tty
+}
+
+// onTerminal runs the shell's line at the terminal and returns how $TELL in it is
+// reached.
+func (s *site) onTerminal(tty *os.File, line string) live.Reach {
+	s.t.Helper()
+	cmd := exec.Command("sh", "-c", line)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "SHELL=/bin/sh",
+		"TELL=env " + actAs + "=tell " + self(s.t) + " " + s.file,
+	}
+	cmd.Stdin, cmd.Stderr = tty, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Run(); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.told()
+}
+
+func TestReachFromConsole(t *testing.T) {
+	s := newSite(t)
+	for _, line := range []string{"$TELL", "script -qec \"$TELL\" /dev/null"} {
+		tty, err := os.OpenFile("/dev/tty60", os.O_RDWR|syscall.O_NOCTTY, 0)
+		if err != nil {
+			t.Skipf("needs a virtual console: %v", err)
+		}
+		if r := s.onTerminal(tty, line); r != (live.Reach{Kind: live.ReachConsole, By: "console tty60"}) {
+			t.Errorf("%s: reached by %+v", line, r)
+		}
+		tty.Close()
+	}
+}
+
+// A pseudo-terminal is the host's own only as part of a login at a seat.
+func TestReachFromSeat(t *testing.T) {
+	s := newSite(t)
+	tty := terminal(t)
+	if r := s.onTerminal(tty, "$TELL"); r.Kind != live.ReachUnknown {
+		t.Errorf("reached by %+v", r)
+	}
+	for login, want := range map[string]live.ReachKind{
+		`LEADER=$$\nREMOTE=0\nSEAT=seat0`: live.ReachConsole,
+		`LEADER=1\nREMOTE=0\nSEAT=seat0`:  live.ReachUnknown, // what it left behind
+		`LEADER=$$\nREMOTE=1\nSEAT=seat0`: live.ReachUnknown,
+		`LEADER=$$\nREMOTE=0`:             live.ReachUnknown,
+	} {
+		r := s.onTerminal(tty, `exec unshare -m sh -ec '
+			echo 0 > /proc/self/loginuid || true
+			mount -t tmpfs none /run
+			mkdir -p /run/systemd/sessions
+			for id in $(cat /proc/self/sessionid) $(sed -n "s/.*session-\(.*\)\.scope$/\1/p" /proc/self/cgroup); do
+				printf "`+login+`\n" > /run/systemd/sessions/$id
+			done
+			$TELL; true'`)
+		if r.Kind != want {
+			t.Errorf("%q: reached by %+v", login, r)
+		}
+	}
+}
+
 // A process of nobody's terminal is not reached by anybody.
 func TestReachOfNobody(t *testing.T) {
 	s := newSite(t)
@@ -440,4 +634,40 @@ func TestReachOfNobody(t *testing.T) {
 	if r := s.told(); r != (live.Reach{}) {
 		t.Errorf("reached by %+v", r)
 	}
+}
+
+// A connection exists until both ends have closed it.
+func TestEstablished(t *testing.T) {
+	inNamespace(t)
+	run(t, "ip link set lo up")
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := ends(c)
+	client := live.TCPConnection{Local: host.Remote, Remote: host.Local}
+	exist := func(want ...live.TCPConnection) {
+		t.Helper()
+		all, err := live.Established()
+		if err != nil || len(all) != len(want) || slices.ContainsFunc(want, func(w live.TCPConnection) bool { return !slices.Contains(all, w) }) {
+			t.Errorf("%v (%v), want %v", all, err, want)
+		}
+	}
+	exist(host, client)
+	c.(*net.TCPConn).CloseWrite()
+	a.Read(make([]byte, 1)) // until the host knows
+	exist(host, client)
+	a.Close()
+	c.Read(make([]byte, 1))
+	exist()
+	c.Close()
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo run besides Go and make: the tools that
-# talk to netfilter. Only what is missing, only on Debian and its children, only
+# talk to netfilter, and tmux. Only what is missing, only on Debian and its children, only
 # as root; else it names what to install and fails. Silent when all is there.
 set -euo pipefail
 
@@ -8,7 +8,7 @@ set -euo pipefail
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # program:Debian's package
-wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps)
+wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps tmux:tmux)
 
 missing=()
 for w in "${wanted[@]}"; do
