@@ -32,7 +32,7 @@ type WayError struct{ Reach live.Reach }
 // Error names the connection.
 func (e *WayError) Error() string {
 	if e.Reach.Kind == live.ReachUnknown {
-		return "it is not known how you reach this host, so a confirmation would not prove that it can still be reached"
+		return "it is not known how you reach this host" + because(e.Reach.By) + ", so a confirmation would not prove that it can still be reached"
 	}
 	return fmt.Sprintf("this connection (%s) is older than the change, so it does not prove that a new one gets in", e.Reach.Remote)
 }
@@ -186,3 +186,11 @@ func (out *Outcome) Wait(ctx context.Context, o Options) (*Ended, error) {
 
 // Detach leaves the change to its watchdog.
 func (out *Outcome) Detach() { out.watch.leave() }
+
+// because puts a reason in brackets.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return " (" + why + ")"
+}
