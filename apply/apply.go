@@ -160,7 +160,7 @@ func (c *change) free(ctx context.Context) error {
 	if p == nil && err == nil {
 		return nil
 	}
-	if err == nil && p.watched() {
+	if err == nil && p.cared() {
 		return &PendingError{p.Pending}
 	}
 	if c.DryRun {

@@ -157,17 +157,30 @@ func (s *Store) before() *stored {
 	return nil
 }
 
-// putRight settles a change that was broken off: whose watchdog is gone. It returns
-// nil if there is none. The caller has the lock.
+// putRight settles a change that was broken off: whose watchdog is gone, or cannot do
+// its work. It returns nil if there is none. The caller has the lock.
 func (s *Store) putRight(ctx context.Context, runDir string) (*Settled, error) {
 	p, err := s.pending()
 	if p == nil || err != nil {
 		return nil, err
 	}
-	if p.watched() {
+	if p.cared() {
 		return nil, nil
 	}
-	return s.settle(ctx, runDir, p, s.before(), "it was broken off, and its watchdog is gone")
+	out, err := s.settle(ctx, runDir, p, s.before(), "it was broken off, and its watchdog did not take it back")
+	if err == nil {
+		p.release(&Ended{Confirmed: out.Confirmed, By: Who(), Settled: out})
+	}
+	return out, err
+}
+
+// overdue is how long after its time a watchdog may still be at work.
+const overdue = 2 * time.Second
+
+// cared reports whether a watchdog looks after the change, and is not late with it.
+func (p *trial) cared() bool {
+	late := !p.Until.IsZero() && time.Now().After(p.Until.Add(overdue))
+	return !late && p.watched()
 }
 
 // watched reports whether a watchdog looks after the change.

@@ -59,7 +59,7 @@ func (s *Status) putRight(ctx context.Context, o Options, store *Store) error {
 	if err == nil && p == nil {
 		return nil
 	}
-	if err == nil && p.watched() {
+	if err == nil && p.cared() {
 		s.Pending = &p.Pending
 		return nil
 	}

@@ -201,7 +201,26 @@ func (w *watchdog) takeBack(ctx context.Context) error {
 			w.tell(&Ended{By: "the watchdog", Error: err.Error()})
 			return err
 		}
-		time.Sleep(backPause)
+		if e := w.pause(); e != nil {
+			w.tell(e)
+			return nil
+		}
+	}
+}
+
+// pause waits before another try. It returns how it ended where somebody else has
+// settled the change meanwhile.
+func (w *watchdog) pause() *Ended {
+	after := time.After(backPause)
+	for {
+		select {
+		case <-after:
+			return nil
+		case o := <-w.orders:
+			if o.Do == "end" {
+				return o.End
+			}
+		}
 	}
 }
 

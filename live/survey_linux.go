@@ -57,9 +57,12 @@ func readTables(s *Survey) (kernelTables, error) {
 	if k.chains, err = conn.ListChains(); err != nil {
 		return kernelTables{}, err
 	}
-	all := len(k.chains)
 	k.chains = slices.DeleteFunc(k.chains, func(c *nftables.Chain) bool { return tableName(c.Table) == OwnTable })
-	k.own = len(k.chains) < all
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return kernelTables{}, err
+	}
+	k.own = slices.ContainsFunc(tables, func(t *nftables.Table) bool { return tableName(t) == OwnTable })
 	k.xt = k.xtTables()
 	nat := k.natTables()
 	for _, c := range k.chains {

@@ -28,24 +28,25 @@ type box struct {
 	old, new string // policies: the confirmed one, and one that opens and closes
 	foreign  string
 	state    string // what a boot would load
+	path     string // a directory of programs that come before the host's
 }
 
 // boxBackend is a backend and rules of others that make fwctl choose it.
-type boxBackend struct{ name, foreign, list string }
+type boxBackend struct{ name, save, foreign, list string }
 
 var boxBackends = []boxBackend{
 	{
-		"nftables",
+		"nftables", "iptables-nft-save",
 		"nft 'table inet foreign { set s { type ipv4_addr; elements = { 203.0.113.7 }; }; chain c { type filter hook input priority -7; ip saddr @s drop; }; }'",
 		"nft -s list table inet foreign",
 	},
 	{
-		"iptables over nf_tables",
+		"iptables over nf_tables", "iptables-nft-save",
 		"iptables-nft -A INPUT -s 203.0.113.7 -j DROP; ip6tables-nft -A INPUT -s 2001:db8:9::7 -j DROP",
 		"iptables-nft-save; ip6tables-nft-save",
 	},
 	{
-		"iptables legacy",
+		"iptables legacy", "iptables-legacy-save",
 		"iptables-legacy -A INPUT -s 203.0.113.7 -j DROP; ip6tables-legacy -A INPUT -s 2001:db8:9::7 -j DROP",
 		"iptables-legacy-save; ip6tables-legacy-save",
 	},
@@ -118,8 +119,11 @@ func (b *box) sh(line string) string {
 
 // fwctl is a command of the program, with the box's directories.
 func (b *box) fwctl(args ...string) *exec.Cmd {
+	if b.backend.name != "nftables" {
+		args = append(args, "--backend", "iptables")
+	}
 	c := exec.Command("fwctl", append(args, "--state-dir", filepath.Join(b.dir, "state"), "--run-dir", filepath.Join(b.dir, "run"))...)
-	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return c
 }
 
@@ -236,6 +240,9 @@ func (b *box) stands(what string, also ...string) {
 	if b.confirmed() != b.state && decides == "old" {
 		b.Errorf("%s: the kernel obeys the old policy, a boot would load another", what)
 	}
+	if holds := b.sh(b.backend.save); strings.Contains(holds, "FWCTL") == (b.backend.name == "nftables") {
+		b.Errorf("%s: by another backend than %s\n%s", what, b.backend.name, holds)
+	}
 	if got := b.others(); got != b.foreign {
 		b.Errorf("%s: the rules of others changed from\n%s\nto\n%s", what, b.foreign, got)
 	}
@@ -259,8 +266,8 @@ func (b *box) trace() string {
 	return fmt.Sprintf("%s%s%s", status, history, b.sh(b.backend.list))
 }
 
-// kill ends processes that the box started. They have closed all their files when it
-// returns, which comes after they lose their names.
+// kill ends processes that the box started. All their threads are gone when it
+// returns, and with them their files: names and the first thread go before.
 func kill(pids []int) {
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -269,7 +276,8 @@ func kill(pids []int) {
 		for {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 			_, state, _ := strings.Cut(string(stat), ") ")
-			if err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
+			threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+			if err != nil || len(threads) <= 1 && strings.HasPrefix(state, "Z") {
 				break
 			}
 			time.Sleep(time.Millisecond)
