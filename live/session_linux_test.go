@@ -381,6 +381,26 @@ func TestReachThroughTunnel(t *testing.T) {
 	}
 }
 
+// The server of screen is known by its name; nothing tells who is attached to it.
+func TestReachUnderScreen(t *testing.T) {
+	s := newSite(t)
+	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	s.holding(f, self(t), "exec sleep 60")
+	screen := filepath.Join(t.TempDir(), "screen")
+	if err := os.Symlink(self(t), screen); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := s.holding(null, screen, "$TELL; true", sshConnection(c))
+	want := live.Reach{By: fmt.Sprintf("screen (process %d) does not tell who is attached", p.Process.Pid)}
+	if r := s.told(); r != want {
+		t.Errorf("reached by %+v, want %+v", r, want)
+	}
+}
+
 // Who may not look at the processes of others believes the environment.
 func TestReachWithoutPrivilege(t *testing.T) {
 	s := newSite(t)

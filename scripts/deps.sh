@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo run besides Go and make: the tools that
-# talk to netfilter, and tmux. Only what is missing, only on Debian and its children, only
-# as root; else it names what to install and fails. Silent when all is there.
+# talk to netfilter, and tmux. Only what is missing, only on Debian and its
+# children, only as root; else it names what to install and fails. Silent when all
+# is there.
 set -euo pipefail
 
 [ "$(uname -s)" = Linux ] || exit 0 # elsewhere no test needs them
