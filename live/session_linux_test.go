@@ -162,6 +162,16 @@ func self(t *testing.T) string {
 	return name
 }
 
+// named is this program under another name.
+func named(t *testing.T, name string) string {
+	t.Helper()
+	link := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(self(t), link); err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
 // holding starts a process that holds the socket, which the test, an ancestor
 // itself, then no longer does, and runs the shell's line. In the line $TELL says
 // how it is reached. It has no terminal and only the environment that is given.
@@ -266,6 +276,11 @@ func TestReachPassesOverOutgoingConnections(t *testing.T) {
 	if r := s.told(); r.Kind == live.ReachConnection {
 		t.Errorf("reached by %+v", r)
 	}
+	forwarded, _ := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
+	s.holding(forwarded, named(t, "ssh"), "$TELL; true") // as `ssh -L` accepts it
+	if r := s.told(); r.Kind == live.ReachConnection {
+		t.Errorf("reached by %+v", r)
+	}
 	in, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	inner := fmt.Sprintf("exec 3<>/dev/tcp/%s; %s=hold %s sh -c '$TELL; true'", strings.Replace(l.Addr().String(), ":", "/", 1), actAs, self(t))
 	s.holding(in, self(t), `bash -ec "`+inner+`"`)
@@ -296,10 +311,7 @@ func TestReachOfSeveralConnections(t *testing.T) {
 	if r := s.told(); r.Kind != live.ReachUnknown || !strings.HasSuffix(r.By, "has 2 connections") {
 		t.Errorf("reached by %+v", r)
 	}
-	sshd := filepath.Join(t.TempDir(), "sshd-session")
-	if err := os.Symlink(self(t), sshd); err != nil {
-		t.Fatal(err)
-	}
+	sshd := named(t, "sshd-session")
 	holding(sshd)
 	s.wants(one, "sshd-session (process ")
 	holding(self(t), sshConnection(two))
@@ -386,15 +398,11 @@ func TestReachUnderScreen(t *testing.T) {
 	s := newSite(t)
 	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	s.holding(f, self(t), "exec sleep 60")
-	screen := filepath.Join(t.TempDir(), "screen")
-	if err := os.Symlink(self(t), screen); err != nil {
-		t.Fatal(err)
-	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := s.holding(null, screen, "$TELL; true", sshConnection(c))
+	p := s.holding(null, named(t, "screen"), "$TELL; true", sshConnection(c))
 	want := live.Reach{By: fmt.Sprintf("screen (process %d) does not tell who is attached", p.Process.Pid)}
 	if r := s.told(); r != want {
 		t.Errorf("reached by %+v, want %+v", r, want)
@@ -554,11 +562,7 @@ func TestReachThroughTmux(t *testing.T) {
 func TestReachOfOddlyNamedAncestors(t *testing.T) {
 	s := newSite(t)
 	f, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
-	odd := filepath.Join(t.TempDir(), "a) b (c\n\x1b")
-	if err := os.Symlink(self(t), odd); err != nil {
-		t.Fatal(err)
-	}
-	s.holding(f, odd, "$TELL")
+	s.holding(f, named(t, "a) b (c\n\x1b"), "$TELL")
 	s.wants(want, "a) b (c?? (process ")
 }
 
