@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -26,17 +27,42 @@ import (
 //
 //	tell FILE    writes to the file how it is reached
 //	hold CMD…    keeps the sockets that it inherits for itself and runs the command
+//	first        is the test, see elsewhere
 const actAs = "LIVE_TEST_ACT_AS"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(actAs) {
-	case "":
+	case "", "first":
 		os.Exit(m.Run())
 	case "tell":
 		tell(os.Args[1])
 	case "hold":
 		hold(os.Args[1:])
 	}
+}
+
+// elsewhere runs the test once more among processes of its own, and reports
+// whether it has. There the test is the first of all processes, so that it does
+// not matter how whoever runs it reaches this machine; and no process outlives it.
+func elsewhere(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(actAs) != "" {
+		return false
+	}
+	if os.Geteuid() != 0 && os.Getenv("CI") != "true" {
+		t.Skip("needs root")
+	}
+	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+		self(t), "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), actAs+"=first")
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err == nil && bytes.Contains(out, []byte("--- SKIP: "+t.Name())):
+		t.Skipf("%s", out)
+	case err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())):
+		t.Errorf("%v\n%s", err, out)
+	}
+	return true
 }
 
 func tell(file string) {
@@ -229,6 +255,9 @@ func (s *site) wants(want live.TCPConnection, by ...string) {
 // The connection of an ancestor is found whatever lies between, and so is that of
 // the process itself.
 func TestReachOfConnection(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	for name, c := range map[string]struct{ network, listen, dial, line string }{
 		"IPv4":                   {"tcp4", "0.0.0.0:0", "192.0.2.1", "$TELL"},
 		"IPv4, one address":      {"tcp4", "192.0.2.1:0", "192.0.2.1", "$TELL"},
@@ -251,6 +280,9 @@ func TestReachOfConnection(t *testing.T) {
 }
 
 func TestReachOfTheHolderItself(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	f, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	cmd := exec.Command(self(t), s.file)
@@ -264,6 +296,9 @@ func TestReachOfTheHolderItself(t *testing.T) {
 
 // What a process opened leads away from the host; the way in is further up.
 func TestReachPassesOverOutgoingConnections(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	var l net.Listener
 	s.asClient(func() { l, _ = net.Listen("tcp4", "192.0.2.2:0") })
@@ -290,6 +325,9 @@ func TestReachPassesOverOutgoingConnections(t *testing.T) {
 // The nearest connection is the one that is typed over; of several of one process
 // nobody knows which, unless that tells its child.
 func TestReachOfSeveralConnections(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
@@ -327,6 +365,9 @@ func sshConnection(c live.TCPConnection) string {
 
 // A connection that begins on the host is followed to who opened it.
 func TestReachThroughTheHostItself(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	outer, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -346,6 +387,9 @@ func TestReachThroughTheHostItself(t *testing.T) {
 
 // SSH_CONNECTION counts where no ancestor tells, if there is such a connection.
 func TestReachByEnvironment(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	s.holding(f, self(t), "exec sleep 60")
@@ -369,6 +413,9 @@ func TestReachByEnvironment(t *testing.T) {
 
 // A tunnel is started in one place and used from another.
 func TestReachThroughTunnel(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	outer, _ := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	near, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -395,6 +442,9 @@ func TestReachThroughTunnel(t *testing.T) {
 
 // The server of screen is known by its name; nothing tells who is attached to it.
 func TestReachUnderScreen(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	s.holding(f, self(t), "exec sleep 60")
@@ -411,6 +461,9 @@ func TestReachUnderScreen(t *testing.T) {
 
 // Who may not look at the processes of others believes the environment.
 func TestReachWithoutPrivilege(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	f, c := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	dir, program := openTo(t, 0o755)
@@ -443,6 +496,9 @@ func openTo(t *testing.T, mode os.FileMode) (dir, program string) {
 // Whoever becomes root in a tmux of his own does not get a client of tmux that
 // runs as root and does what his server says.
 func TestReachAsksTmuxAsItsUser(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	if _, err := exec.LookPath("tmux"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
@@ -497,6 +553,9 @@ func TestReachAsksTmuxAsItsUser(t *testing.T) {
 
 // In tmux the way in is that of the client, wherever the server was started.
 func TestReachThroughTmux(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	for _, tool := range []string{"tmux", "script"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("CI") == "true" {
@@ -560,6 +619,9 @@ func TestReachThroughTmux(t *testing.T) {
 
 // A name may look like the rest of the line that it stands in.
 func TestReachOfOddlyNamedAncestors(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	f, want := s.accept("tcp4", "0.0.0.0:0", "192.0.2.1")
 	s.holding(f, named(t, "a) b (c\n\x1b"), "$TELL")
@@ -607,6 +669,9 @@ func (s *site) onTerminal(tty *os.File, line string) live.Reach {
 }
 
 func TestReachFromConsole(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	for _, line := range []string{"$TELL", "script -qec \"$TELL\" /dev/null"} {
 		tty, err := os.OpenFile("/dev/tty60", os.O_RDWR|syscall.O_NOCTTY, 0)
@@ -622,6 +687,9 @@ func TestReachFromConsole(t *testing.T) {
 
 // A pseudo-terminal is the host's own only as part of a login at a seat.
 func TestReachFromSeat(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	tty := terminal(t)
 	if r := s.onTerminal(tty, "$TELL"); r.Kind != live.ReachUnknown {
@@ -649,6 +717,9 @@ func TestReachFromSeat(t *testing.T) {
 
 // A process of nobody's terminal is not reached by anybody.
 func TestReachOfNobody(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	s := newSite(t)
 	cmd := exec.Command("setsid", "-f", "sh", "-c", "while [ $(ps -o ppid= $$ | tr -d ' ') != 1 ]; do sleep 0.01; done; exec env -i "+actAs+"=tell "+self(t)+" "+s.file)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
