@@ -2,7 +2,6 @@ package plan
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
@@ -22,13 +21,9 @@ type lane struct {
 
 func newLane(q Question, hook packet.Hook, is6 bool) (*lane, error) {
 	sources := q.Host.Sources(is6)
-	others := make([]packet.Source, len(sources))
-	for i, s := range sources {
-		others[i] = foreign(s)
-	}
 	l := &lane{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6)}
 	before := l.way(sources)
-	l.after = l.way(append(others, policySource(q.Policy, is6)))
+	l.after = l.way(append(q.Host.Foreign(is6), policySource(q.Policy, is6)))
 	l.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, before, l.after, l.policy)
 	if err := l.space.Assume(packet.Clock(q.Now, before, l.after, l.policy)); err != nil {
 		return nil, err
@@ -100,44 +95,6 @@ func policySource(rs *rules.Ruleset, is6 bool) packet.Source {
 		}
 		return nil
 	}
-}
-
-// foreign leaves fwctl's own rules out: its table of nftables, and in those of
-// iptables the jumps to its chains.
-func foreign(source packet.Source) packet.Source {
-	return func(h packet.Hook) *packet.Filter {
-		f := source(h)
-		if f == nil {
-			return nil
-		}
-		out := *f
-		out.Base, out.Chains = nil, map[string]*packet.Chain{}
-		for _, c := range f.Base {
-			if !isOwn(c.Name) {
-				out.Base = append(out.Base, withoutOwn(c))
-			}
-		}
-		for name, c := range f.Chains {
-			out.Chains[name] = withoutOwn(c)
-		}
-		return &out
-	}
-}
-
-// isOwn tells chains of fwctl's by their names, "inet fwctl input" or
-// "iptables filter FWCTL-INPUT".
-func isOwn(chain string) bool {
-	return strings.HasPrefix(chain, "inet fwctl ") || strings.HasPrefix(chain[strings.LastIndex(chain, " ")+1:], "FWCTL-")
-}
-
-func withoutOwn(c *packet.Chain) *packet.Chain {
-	out := *c
-	out.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(s packet.Step) bool { return leadsToOwn(s) })
-	return &out
-}
-
-func leadsToOwn(s packet.Step) bool {
-	return isOwn(s.Chain) || slices.ContainsFunc(s.Cases, leadsToOwn)
 }
 
 // changed returns the packets that are accepted and were not, or the other way
