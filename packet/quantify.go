@@ -1,11 +1,28 @@
 package packet
 
+import (
+	"slices"
+	"strings"
+)
+
 // Whatever returns what is in the set whatever the unknowns are that were not
 // understood. It may still depend on the others, like rates.
 func (s *Space) Whatever(a Node) (n Node, err error) {
 	defer s.guard(&err)
 	return s.store.forall(a, func(level uint32) bool {
 		return isUnknown(level) && s.flags[s.keys[level-firstLevel[fieldCount]]]
+	}), nil
+}
+
+// Throughout returns what is in the set whatever the unknowns are, and whatever
+// values the fields have. It may still depend on the time.
+func (s *Space) Throughout(a Node, fields ...Field) (n Node, err error) {
+	defer s.guard(&err)
+	return s.store.forall(a, func(level uint32) bool {
+		if f, _, ok := fieldAt(level); ok {
+			return slices.Contains(fields, f)
+		}
+		return !strings.HasPrefix(s.keys[level-firstLevel[fieldCount]], before)
 	}), nil
 }
 

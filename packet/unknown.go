@@ -22,16 +22,7 @@ const before = "before "
 // together and to the time that it is: an instant that is over stays over, and
 // what lies before an instant lies before every later one.
 func Clock(now time.Time, filters ...*Filter) Cond {
-	var times []time.Time
-	for _, f := range filters {
-		for key := range f.Unknowns() {
-			text, isTime := strings.CutPrefix(key, before)
-			if t, err := time.Parse(time.RFC3339, text); isTime && err == nil {
-				times = append(times, t)
-			}
-		}
-	}
-	slices.SortFunc(times, time.Time.Compare)
+	times := instants(filters)
 	c := All{}
 	for i, t := range times {
 		switch {
@@ -42,6 +33,33 @@ func Clock(now time.Time, filters ...*Filter) Cond {
 		}
 	}
 	return c
+}
+
+// During is Clock for every instant from one to another: what lies behind the last
+// has not come.
+func During(from, to time.Time, filters ...*Filter) Cond {
+	c := All{Clock(from, filters...)}
+	for _, t := range instants(filters) {
+		if to.Before(t) {
+			c = append(c, TimeBefore(t))
+		}
+	}
+	return c
+}
+
+// instants returns those that the unknowns of TimeBefore name, in order.
+func instants(filters []*Filter) []time.Time {
+	var times []time.Time
+	for _, f := range filters {
+		for key := range f.Unknowns() {
+			text, isTime := strings.CutPrefix(key, before)
+			if t, err := time.Parse(time.RFC3339, text); isTime && err == nil {
+				times = append(times, t)
+			}
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return times
 }
 
 // Unspent is the unknown that stands for a limit that the packet's source has

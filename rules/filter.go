@@ -323,3 +323,14 @@ func (h *Host) HostAddrs(is6 bool) packet.HostAddrs {
 	}
 	return packet.HostAddrs{Known: true, Local: packet.NewRanges(local...), Broadcast: packet.NewRanges(broadcast...)}
 }
+
+// Condition returns the packets of a family at a hook that one of the rules
+// matches, as Matches tells; limits are not looked at.
+func (rs *Ruleset) Condition(of []*Rule, hook packet.Hook, is6 bool) packet.Cond {
+	f := newFilterer(rs, hook, is6)
+	any := packet.Any{}
+	for _, r := range of {
+		any = append(any, f.matches(r))
+	}
+	return any
+}
