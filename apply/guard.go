@@ -75,7 +75,7 @@ func placeText(d packet.Decided) string {
 // guard proves that a change locks out neither the administrator nor, of those
 // whom the confirmed policy lets in to a kept service, anybody. It changes nothing.
 func guard(ctx context.Context, g guardQuestion) (warnings []string, err error) {
-	if g.Own == nil && len(g.kept()) == 0 {
+	if g.Own == nil && len(g.atRisk()) == 0 {
 		return nil, nil
 	}
 	h, err := live.Rules(ctx)
@@ -97,8 +97,8 @@ func (g guardQuestion) ask(ctx context.Context, h *live.HostRules) (warnings []s
 	if g.Own != nil {
 		questions = append(questions, g.ownArrivals(h))
 	}
-	if len(g.kept()) > 0 {
-		questions = append(questions, g.keptArrivals(h, false), g.keptArrivals(h, true))
+	if kept := g.atRisk(); len(kept) > 0 {
+		questions = append(questions, g.keptArrivals(h, kept, false), g.keptArrivals(h, kept, true))
 	}
 	var all sync.WaitGroup
 	errs := make([]error, len(questions))
@@ -123,7 +123,34 @@ func (g *guardQuestion) kept() []*rules.Rule {
 	if g.Before == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(g.Before.Services), func(r *rules.Rule) bool { return !slices.Contains(g.Before.Keep, r.Name) })
+	return slices.DeleteFunc(slices.Clone(g.Before.Services), func(r *rules.Rule) bool {
+		_, kept := slices.BinarySearch(g.Before.Keep, r.Name)
+		return !kept
+	})
+}
+
+// atRisk are the kept services that may have lost somebody. Of one that the new
+// policy has, too, nobody is lost if every block of the new policy was one of the
+// old: whom the service let in no block refused, and none does now. The rules of
+// others decide after the change as before it.
+func (g *guardQuestion) atRisk() []*rules.Rule {
+	kept := g.kept()
+	if len(kept) == 0 {
+		return nil
+	}
+	for _, b := range g.Ruleset.Blocks {
+		if !slices.ContainsFunc(g.Before.Blocks, func(o *rules.Rule) bool { return b.Same(o) && b.Expires.Equal(o.Expires) }) {
+			return kept
+		}
+	}
+	has := map[string]*rules.Rule{}
+	for _, r := range g.Ruleset.Services {
+		has[r.ID()] = r
+	}
+	return slices.DeleteFunc(kept, func(r *rules.Rule) bool {
+		now := has[r.ID()]
+		return now != nil && now.Same(r) && (now.Expires.IsZero() || now.Expires.Equal(r.Expires))
+	})
 }
 
 // openError says why it cannot be told whether somebody is locked out.
@@ -144,7 +171,7 @@ type arrivals struct {
 	routes packet.All     // what the routes say of their sources
 	loose  []packet.Field // what of them is not known
 
-	after  packet.Filter // the whole new state
+	after  sources // the new state
 	space  *packet.Space
 	clock  packet.Node // the instants that matter
 	atOnce packet.Node // the first of them
@@ -219,8 +246,8 @@ func (a *arrivals) outside() []string {
 }
 
 // keptArrivals are the first packets of connections to kept services.
-func (g *guardQuestion) keptArrivals(h *live.HostRules, is6 bool) *arrivals {
-	a := &arrivals{guardQuestion: *g, host: h, is6: is6, kept: g.kept()}
+func (g *guardQuestion) keptArrivals(h *live.HostRules, kept []*rules.Rule, is6 bool) *arrivals {
+	a := &arrivals{guardQuestion: *g, host: h, is6: is6, kept: kept}
 	a.which = packet.All{packet.FirstPackets(), g.Before.Condition(a.kept, packet.Input, is6)}
 	a.bounds.Fields = begun()
 	maps.Copy(a.bounds.Fields, transports(a.kept))
@@ -252,25 +279,66 @@ func transports(rs []*rules.Rule) map[packet.Field]packet.Ranges {
 	return out
 }
 
-// way is what becomes of the packets at the hooks that they pass, and the same
-// with what matters to packets within the bounds alone.
-func (a *arrivals) way(sources []packet.Source) (whole, narrow *packet.Filter) {
-	for i, s := range sources {
-		sources[i] = understood(s)
+// sources are rules that packets meet: those of the host, and a policy where its
+// rendering stands.
+type sources struct {
+	host   []packet.Source
+	policy *rules.Ruleset // nil: none
+}
+
+// whole is what becomes of packets at the hooks that they pass.
+func (a *arrivals) whole(s sources) *packet.Filter {
+	return packet.ArrivalAt(packet.Input, append(slices.Clone(s.host), policySource(s.policy, a.is6), a.elsewhere())...)
+}
+
+// narrow is whole with what matters to packets within the bounds alone.
+func (a *arrivals) narrow(s sources) *packet.Filter {
+	at := a.known(s.host)
+	all := append(slices.Clone(s.host), policySource(concerning(s.policy, at[packet.Input]), a.is6), a.elsewhere())
+	for i, source := range all {
+		all[i] = func(h packet.Hook) *packet.Filter {
+			if f := source(h); f != nil {
+				return f.Narrow(at[h])
+			}
+			return nil
+		}
 	}
-	sources = append(sources, a.elsewhere())
-	return packet.ArrivalAt(packet.Input, sources...), packet.ArrivalAt(packet.Input, a.narrowed(sources)...)
+	return packet.ArrivalAt(packet.Input, all...)
 }
 
 // policySource is a policy where its rendering stands.
 func policySource(rs *rules.Ruleset, is6 bool) packet.Source {
-	f := rs.Filter(packet.Input, is6)
 	return func(h packet.Hook) *packet.Filter {
-		if h != packet.Input {
+		if h != packet.Input || rs == nil {
 			return nil
 		}
-		return f
+		return rs.Filter(h, is6)
 	}
+}
+
+// concerning leaves out of a policy what cannot match packets within the bounds.
+func concerning(rs *rules.Ruleset, b packet.Bounds) *rules.Ruleset {
+	if rs == nil {
+		return nil
+	}
+	out := *rs
+	out.Services = slices.DeleteFunc(slices.Clone(rs.Services), func(r *rules.Rule) bool {
+		return len(r.Transports) > 0 && !slices.ContainsFunc(r.Transports, func(t rules.Transport) bool { return fits(t, b) })
+	})
+	return &out
+}
+
+// fits reports whether a packet within the bounds can have the protocol and port.
+func fits(t rules.Transport, b packet.Bounds) bool {
+	protos, known := b.Fields[packet.FieldProto]
+	if t.Any || !known {
+		return true
+	}
+	ports, known := b.Fields[packet.FieldDstPort]
+	return protos.Contains(packet.Number(uint64(t.Proto))) &&
+		(len(t.Dst) == 0 || !known || slices.ContainsFunc(ports, func(r packet.Range) bool {
+			return t.Dst.Overlaps(packet.Ports{{Lo: uint16(r.Lo.Lo), Hi: uint16(r.Hi.Lo)}}) //nolint:gosec // of a port's 16 bits
+		}))
 }
 
 // asked are the fields of a destination, which translation may change before
@@ -297,47 +365,39 @@ func (a *arrivals) elsewhere() packet.Source {
 
 const elsewhere = "elsewhere"
 
-// narrowed tells the rules at each hook what is known of the packets by then:
-// what no rule has changed, and the destination of those that are not sent
-// elsewhere.
-func (a *arrivals) narrowed(sources []packet.Source) []packet.Source {
-	at := map[packet.Hook]packet.Bounds{}
-	first := a.bounds
-	first.Fields = unwritten(first.Fields, sources, packet.Prerouting)
-	at[packet.Prerouting] = first
-	later := a.bounds
+// known is what is known of the packets at each hook: what no rule has changed,
+// and the destination of those that are not sent elsewhere.
+func (a *arrivals) known(host []packet.Source) map[packet.Hook]packet.Bounds {
+	first, later := a.bounds, a.bounds
+	first.Fields = unwritten(a.bounds.Fields, host, packet.Prerouting)
 	later.Fields = maps.Clone(first.Fields)
 	for _, f := range asked {
 		if set, ok := a.bounds.Fields[f]; ok {
 			later.Fields[f] = set
 		}
 	}
-	later.Fields = unwritten(later.Fields, sources, packet.Input)
-	at[packet.Input] = later
-	out := make([]packet.Source, len(sources))
-	for i, s := range sources {
-		out[i] = func(h packet.Hook) *packet.Filter {
-			if f := s(h); f != nil {
-				return f.Narrow(at[h])
-			}
-			return nil
-		}
-	}
-	return out
+	later.Fields = unwritten(later.Fields, host, packet.Input)
+	return map[packet.Hook]packet.Bounds{packet.Prerouting: first, packet.Input: later}
 }
 
 // unwritten leaves out what rules at a hook may change.
 func unwritten(fields map[packet.Field]packet.Ranges, sources []packet.Source, h packet.Hook) map[packet.Field]packet.Ranges {
 	out := maps.Clone(fields)
-	kinds := map[packet.Field]packet.Field{packet.FieldDstType: packet.FieldDst, packet.FieldSrcType: packet.FieldSrc}
 	for _, s := range sources {
 		filter := s(h)
 		if filter == nil {
 			continue
 		}
-		maps.DeleteFunc(out, func(f packet.Field, _ packet.Ranges) bool {
-			of, isKind := kinds[f]
-			return filter.WritesTo(f) || isKind && filter.WritesTo(of)
+		filter.Steps(func(s *packet.Step) {
+			for _, w := range s.Writes {
+				delete(out, w.Field)
+				switch w.Field {
+				case packet.FieldDst:
+					delete(out, packet.FieldDstType)
+				case packet.FieldSrc:
+					delete(out, packet.FieldSrcType)
+				}
+			}
 		})
 	}
 	return out
@@ -348,8 +408,8 @@ func unwritten(fields map[packet.Field]packet.Ranges, sources []packet.Source, h
 func understood(source packet.Source) packet.Source {
 	return func(h packet.Hook) *packet.Filter {
 		f := source(h)
-		if f == nil {
-			return nil
+		if f == nil || !leavesOpen(f) {
+			return f
 		}
 		out := *f
 		out.Base, out.Chains = nil, map[string]*packet.Chain{}
@@ -361,6 +421,13 @@ func understood(source packet.Source) packet.Source {
 		}
 		return &out
 	}
+}
+
+// leavesOpen reports whether some rule leaves it to something else.
+func leavesOpen(f *packet.Filter) bool {
+	open := false
+	f.Steps(func(s *packet.Step) { open = open || s.Outcome == packet.OutcomeUnknown && len(s.Cases) == 0 })
+	return open
 }
 
 func decidable(c *packet.Chain) *packet.Chain {
@@ -388,13 +455,15 @@ func decidableSteps(steps []packet.Step) []packet.Step {
 
 // prove returns an error if some packet is locked out, or may be.
 func (a *arrivals) prove(ctx context.Context) error {
-	whole, after := a.way(append(a.host.Foreign(a.is6), policySource(a.Ruleset, a.is6)))
-	a.after = *whole
+	all := a.host.Sources(a.is6)
+	for i, s := range all {
+		all[i] = understood(s)
+	}
+	a.after = sources{live.Foreign(all), a.Ruleset}
+	after := a.narrow(a.after)
 	filters := []*packet.Filter{after}
 	if a.kept != nil {
-		_, now := a.way(a.host.Sources(a.is6))
-		_, before := a.way([]packet.Source{policySource(a.Before, a.is6)})
-		filters = append(filters, now, before)
+		filters = append(filters, a.narrow(sources{host: all}), a.narrow(sources{policy: a.Before}))
 	}
 	if err := a.open(ctx, filters); err != nil {
 		return err
@@ -420,7 +489,7 @@ func (a *arrivals) prove(ctx context.Context) error {
 // open makes the space.
 func (a *arrivals) open(ctx context.Context, filters []*packet.Filter) (err error) {
 	names := packet.Any{}
-	for _, name := range append(a.host.LinkNames(), a.bounds.In...) {
+	for _, name := range append(a.host.LinkNames(), append(a.bounds.In, a.In)...) {
 		names = append(names, packet.Iface{Pattern: name})
 	}
 	asks := func(c packet.Cond) *packet.Filter {
@@ -589,7 +658,7 @@ func (a *arrivals) witness(set packet.Node) (*packet.Witness, packet.Decided, er
 	} else if n != packet.False {
 		set = n
 	}
-	for _, wanted := range []packet.Cond{in, packet.In{Field: packet.FieldSrcType, Set: one(uint64(packet.AddrOther))}} {
+	for _, wanted := range []packet.Cond{packet.Iface{Pattern: a.In}, in, packet.In{Field: packet.FieldSrcType, Set: one(uint64(packet.AddrOther))}} {
 		n, err := a.space.Set(wanted)
 		if err != nil {
 			return nil, packet.Decided{}, err
@@ -608,25 +677,41 @@ func (a *arrivals) witness(set packet.Node) (*packet.Witness, packet.Decided, er
 	return w, a.decide(w.Facts), nil
 }
 
-// decide asks the whole new state, apart from the diagrams. What sends a packet
-// elsewhere is the last rule that decided on it before.
+// decide asks the rules themselves, apart from the diagrams. The new policy is to
+// blame for what it refuses, even if others refuse it before; a rule that sends the
+// packet elsewhere, for that.
 func (a *arrivals) decide(facts *packet.Facts) packet.Decided {
-	for key, unsupported := range a.after.Unknowns() {
+	trail := a.trail(a.after, facts)
+	last := trail[len(trail)-1]
+	if last.By.Chain == elsewhere && last.By.Source == "" {
+		return sender(trail)
+	}
+	policy := a.trail(sources{policy: a.Ruleset}, facts)
+	if d := policy[len(policy)-1]; d.Outcome != packet.OutcomeAccept {
+		return d
+	}
+	return last
+}
+
+// trail follows a packet through rules. Unknowns that it does not name are as they
+// mostly are.
+func (a *arrivals) trail(s sources, facts *packet.Facts) []packet.Decided {
+	f := a.whole(s)
+	for key, unsupported := range f.Unknowns() {
 		if _, set := facts.Unknowns[key]; !set {
 			facts.Unknowns[key] = !unsupported
 		}
 	}
-	f := *facts
-	trail := a.after.Trail(&f)
-	if len(trail) == 0 {
-		return packet.Decided{Outcome: packet.OutcomeAccept, Policy: true}
-	}
+	changed := *facts
+	return f.Trail(&changed)
+}
+
+// sender is the last rule that decided on a packet before it was found to go
+// elsewhere.
+func sender(trail []packet.Decided) packet.Decided {
 	last := trail[len(trail)-1]
-	if last.By.Chain != elsewhere || last.By.Source != "" {
-		return last
-	}
-	for _, d := range slices.Backward(trail) {
-		if !d.Policy && d.By != last.By {
+	for _, d := range slices.Backward(trail[:len(trail)-1]) {
+		if !d.Policy {
 			last.By = d.By
 			break
 		}

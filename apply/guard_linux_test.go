@@ -90,16 +90,17 @@ func (g *guarded) obey(policy string) {
 func (g *guarded) guard(q guardQuestion) (warnings []string, err error) {
 	g.Helper()
 	q.Before = g.before
-	g.inside(func() error {
-		h, failed := live.Rules(g.Context())
-		if failed != nil {
-			return failed
-		}
-		h.Tables = slices.DeleteFunc(h.Tables, func(t *nftables.Table) bool { return t.Name == "netlab" })
-		warnings, err = q.ask(g.Context(), h)
-		return nil
-	})
+	h := g.rules()
+	g.inside(func() error { warnings, err = q.ask(g.Context(), h); return nil })
 	return warnings, err
+}
+
+// rules are those of the host, without the laboratory's.
+func (g *guarded) rules() (h *live.HostRules) {
+	g.Helper()
+	g.inside(func() (err error) { h, err = live.Rules(g.Context()); return err })
+	h.Tables = slices.DeleteFunc(h.Tables, func(t *nftables.Table) bool { return t.Name == "netlab" })
+	return h
 }
 
 // letIn reports whether the kernel lets the first packet of a connection in.
@@ -217,8 +218,12 @@ func TestGuard(t *testing.T) {
 		"keep: banned before, in part": {before: kept + world, after: kept + world + "[block.bad]\nfrom = [\"198.51.100.0/24\"]\n",
 			foreign: `nft 'table inet f2b { chain i { type filter hook input priority -1; ip saddr 198.51.100.0/25 reject; }; }'`,
 			who:     "service.ssh", by: "block.bad", packet: "198.51.100."},
-		"keep: behind a queue": {before: kept + world, after: kept + ssh("203.0.113.0/24", ""), who: "service.ssh", warns: "queue",
-			foreign: `nft 'table inet q { chain i { type filter hook input priority -1; tcp dport 22 queue; }; }'`},
+		"keep: behind a queue": {before: kept + world, after: kept + ssh("203.0.113.0/24", ""), who: "service.ssh", warns: "NFQUEUE",
+			foreign: "iptables-legacy -A INPUT -p tcp --dport 22 -j NFQUEUE"},
+		"keep: behind what is not understood": {before: kept + world, after: kept + ssh("203.0.113.0/24", ""), who: "service.ssh", warns: "--string",
+			foreign: "iptables-legacy -A INPUT -p tcp -m string --algo bm --string x -j DROP"},
+		"keep: behind what is not understood, same": {before: kept + world, after: kept + service("ssh", "22-23/tcp", "any", ""), warns: "--string",
+			foreign: "iptables-legacy -A INPUT -p tcp -m string --algo bm --string x -j DROP"},
 		"keep: IPv6 lost": {before: kept + world, after: kept + ssh("0.0.0.0/0", ""), who: "service.ssh", packet: "2001:db8"},
 		"keep: interface": {before: kept + world, after: kept + ssh("any", `in = ["eth0"]`), who: "service.ssh", by: "defaults.inbound"},
 		"keep: udp too": {before: kept + strings.Replace(world, `"22/tcp"`, `"22/tcp", "60000/udp"`, 1), after: kept + world,
@@ -239,6 +244,12 @@ func TestGuard(t *testing.T) {
 			foreign: `nft 'table inet other { chain i { type filter hook input priority 10; ip ttl < 5 drop; }; }'`},
 		"foreign rate": {after: head + world,
 			foreign: `nft 'table inet other { chain i { type filter hook input priority 10; tcp dport 22 limit rate over 5/second drop; }; }'`},
+		"foreign, not understood": {after: head + world, warns: "--string",
+			foreign: "iptables-legacy -A INPUT -p tcp -m string --algo bm --string x -j DROP"},
+		"foreign, by chance": {after: head + world, warns: "statistic",
+			foreign: "iptables-legacy -A INPUT -p tcp -m statistic --mode random --probability 0.5 -j DROP"},
+		"foreign, not understood, and blocked": {after: head + service("web", "80/tcp", "any", ""), who: "own", by: "defaults.inbound",
+			foreign: "iptables-legacy -A INPUT -p tcp -m string --algo bm --string x -j DROP"},
 		"DNAT elsewhere":           {after: head + world, who: "own", by: "nat", foreign: fmt.Sprintf(nat, "tcp dport 22 dnat to 10.20.0.99:22")},
 		"DNAT of another port":     {after: head + world, foreign: fmt.Sprintf(nat, "tcp dport 2222 dnat to 10.20.0.99:22")},
 		"redirect to another port": {after: head + "inbound = \"accept\"\n", who: "own", by: "nat", foreign: fmt.Sprintf(nat, "tcp dport 22 redirect to :2222")},

@@ -7,14 +7,14 @@ import (
 	"github.com/fwctl/fwctl/packet"
 )
 
-// Foreign returns what Sources does, without what is fwctl's: its table of
+// Foreign returns rules of the host without those that are fwctl's: its table of
 // nftables, and in those of iptables the jumps to its chains.
-func (h *HostRules) Foreign(is6 bool) []packet.Source {
-	sources := h.Sources(is6)
+func Foreign(sources []packet.Source) []packet.Source {
+	out := make([]packet.Source, len(sources))
 	for i, s := range sources {
-		sources[i] = foreign(s)
+		out[i] = remembered(foreign(s))
 	}
-	return sources
+	return out
 }
 
 func foreign(source packet.Source) packet.Source {
