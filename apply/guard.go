@@ -240,18 +240,47 @@ func (a *arrivals) interfaces(src netip.Addr) []string {
 	return a.outside()
 }
 
-// outside are the interfaces of the host but for loopback.
+// mostLinks is how many interfaces are told apart. A host with more of them has
+// them for containers; packets may then come by any interface, of whatever name.
+const mostLinks = 1000
+
+// outside are the interfaces of the host but for loopback, nil for any.
 func (a *arrivals) outside() []string {
-	return slices.DeleteFunc(a.host.LinkNames(), func(n string) bool { return n == "lo" })
+	names := slices.DeleteFunc(a.host.LinkNames(), func(n string) bool { return n == "lo" })
+	if len(names) > mostLinks {
+		return nil
+	}
+	return names
 }
 
 // keptArrivals are the first packets of connections to kept services.
 func (g *guardQuestion) keptArrivals(h *live.HostRules, kept []*rules.Rule, is6 bool) *arrivals {
 	a := &arrivals{guardQuestion: *g, host: h, is6: is6, kept: kept}
-	a.which = packet.All{packet.FirstPackets(), g.Before.Condition(a.kept, packet.Input, is6)}
-	a.bounds.Fields = begun()
+	a.which = packet.All{packet.FirstPackets(), g.Before.Condition(a.kept, packet.Input, is6), comes(is6)}
+	a.bounds = packet.Bounds{Fields: begun(), In: a.outside()}
 	maps.Copy(a.bounds.Fields, transports(a.kept))
 	return a
+}
+
+// comes holds for packets from others that Linux takes in at all: no source that
+// is its own, broadcast or multicast, but for one who has no address yet; no
+// loopback destination (ip_route_input_slow, net/ipv4/route.c; ip6_rcv_core,
+// net/ipv6/ip6_input.c); and TCP to one address only (RFC 9293, section 3.10.7.2;
+// tcp_v4_rcv).
+func comes(is6 bool) packet.Cond {
+	kind := func(f packet.Field, t packet.AddrType) packet.Cond { return packet.In{Field: f, Set: one(uint64(t))} }
+	unspecified := packet.In{Field: packet.FieldSrc, Set: one(0)}
+	from := packet.Cond(packet.All{kind(packet.FieldSrcType, packet.AddrOther), packet.Not{Cond: unspecified}})
+	if !is6 {
+		from = packet.Any{from, packet.All{unspecified, kind(packet.FieldDstType, packet.AddrBroadcast)}}
+	}
+	loopback := packet.Ranges{{Lo: packet.Number(0x7f000000), Hi: packet.Number(0x7fffffff)}}
+	if is6 {
+		loopback = one(1)
+	}
+	alone := packet.All{kind(packet.FieldDstType, packet.AddrLocal), packet.In{Field: packet.FieldPacketType, Set: one(0)}}
+	return packet.All{from, packet.Not{Cond: packet.In{Field: packet.FieldDst, Set: loopback}},
+		packet.Any{packet.Not{Cond: packet.In{Field: packet.FieldProto, Set: one(uint64(packet.TCP))}}, alone}}
 }
 
 // transports are the protocols and ports of all rules, as far as they are bounds.
@@ -489,7 +518,7 @@ func (a *arrivals) prove(ctx context.Context) error {
 // open makes the space.
 func (a *arrivals) open(ctx context.Context, filters []*packet.Filter) (err error) {
 	names := packet.Any{}
-	for _, name := range append(a.host.LinkNames(), append(a.bounds.In, a.In)...) {
+	for _, name := range slices.Concat(a.outside(), a.bounds.In, []string{a.In}) {
 		names = append(names, packet.Iface{Pattern: name})
 	}
 	asks := func(c packet.Cond) *packet.Filter {
@@ -539,6 +568,19 @@ func (a *arrivals) mostly(filters []*packet.Filter) packet.Cond {
 	return append(all, a.routes...)
 }
 
+// entering holds for packets by one of the interfaces, or by any but loopback if
+// none is named.
+func entering(names []string) packet.Cond {
+	if len(names) == 0 {
+		return packet.Not{Cond: packet.Iface{Pattern: "lo"}}
+	}
+	any := packet.Any{}
+	for _, name := range names {
+		any = append(any, packet.Iface{Pattern: name})
+	}
+	return any
+}
+
 // over returns the packets that must be let in: those that are let in by all
 // filters, the host as it is and the policy as it was.
 func (a *arrivals) over(filters []*packet.Filter) (packet.Node, error) {
@@ -546,13 +588,7 @@ func (a *arrivals) over(filters []*packet.Filter) (packet.Node, error) {
 	for f, set := range a.bounds.Fields {
 		cond = append(cond, packet.In{Field: f, Set: set})
 	}
-	in := packet.Any{}
-	for _, name := range a.bounds.In {
-		in = append(in, packet.Iface{Pattern: name})
-	}
-	if len(in) > 0 {
-		cond = append(cond, in)
-	}
+	cond = append(cond, entering(a.bounds.In))
 	over, err := a.space.Set(cond)
 	if err != nil {
 		return 0, err
@@ -649,16 +685,12 @@ func (a *arrivals) lockout(refused packet.Node) error {
 
 // witness picks a packet that people believe, and who decides on it.
 func (a *arrivals) witness(set packet.Node) (*packet.Witness, packet.Decided, error) {
-	in := packet.Any{}
-	for _, name := range a.outside() {
-		in = append(in, packet.Iface{Pattern: name})
-	}
 	if n, err := a.space.And(set, a.atOnce); err != nil {
 		return nil, packet.Decided{}, err
 	} else if n != packet.False {
 		set = n
 	}
-	for _, wanted := range []packet.Cond{packet.Iface{Pattern: a.In}, in, packet.In{Field: packet.FieldSrcType, Set: one(uint64(packet.AddrOther))}} {
+	for _, wanted := range []packet.Cond{packet.Iface{Pattern: a.In}, entering(a.outside()), packet.In{Field: packet.FieldSrcType, Set: one(uint64(packet.AddrOther))}} {
 		n, err := a.space.Set(wanted)
 		if err != nil {
 			return nil, packet.Decided{}, err

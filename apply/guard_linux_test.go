@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netns"
 
 	"github.com/fwctl/fwctl/internal/gen"
 	"github.com/fwctl/fwctl/internal/netlab"
@@ -33,10 +36,13 @@ type guarded struct {
 func newGuarded(t *testing.T) *guarded {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "policy.toml")
-	return &guarded{T: t, lab: netlab.New(t, gen.Host()), file: file, o: Options{
+	g := &guarded{T: t, lab: netlab.New(t, gen.Host()), file: file, o: Options{
 		Files: os.DirFS("/"), Policy: strings.TrimPrefix(file, "/"), Load: rules.LoadOptions{Profiles: policies.Profiles()},
 		StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), Backend: Auto,
 	}}
+	// Linux makes the local route of an IPv6 address some time after the address.
+	g.run("for a in 2001:db8::10 fd00:20::5 fd00:9::1; do until ip -6 route show table local | grep -q $a; do sleep 0.01; done; done")
+	return g
 }
 
 // inside runs code in the host's namespace.
@@ -155,7 +161,7 @@ type lockout struct {
 	by     string // part of what refuses it
 	at     string // the line of the policy
 	warns  string // part of a warning
-	wait   time.Duration
+	wait   bool   // until what expires SOON has expired
 }
 
 func TestGuard(t *testing.T) {
@@ -163,6 +169,8 @@ func TestGuard(t *testing.T) {
 	mine := "[group.mgmt]\ninterfaces = [\"eth*\"]\naddresses = [\"203.0.113.0/24\"]\n"
 	world := ssh("any", "")
 	nat := "nft 'table ip nat { chain pre { type nat hook prerouting priority dstnat; %s; }; }'"
+	then := in(30 * time.Minute)
+	dhcp := strings.Replace(kept, "ssh", "dhcp", 1)
 	for name, c := range map[string]lockout{
 		"same":                 {after: head + world},
 		"same, kept":           {before: kept + world, after: kept + world},
@@ -186,7 +194,7 @@ func TestGuard(t *testing.T) {
 		"only IPv6":            {after: head + ssh("::/0", ""), who: "own", by: "defaults.inbound"},
 		"only IPv6, by IPv6":   {after: head + ssh("::/0", ""), own: own6},
 		"expired":              {after: head + ssh("any", "expires = 2020-01-01"), who: "own", by: "defaults.inbound"},
-		"expires soon":         {after: head + ssh("any", "expires = "+in(4*time.Second)), until: time.Hour, wait: 4 * time.Second, who: "own", by: "defaults.inbound"},
+		"expires soon":         {after: head + ssh("any", "expires = SOON"), until: time.Hour, wait: true, who: "own", by: "defaults.inbound"},
 		"expires later":        {after: head + ssh("any", "expires = "+in(2*time.Hour)), until: time.Hour},
 		"block expires":        {after: head + world + "[block.bad]\nfrom = [\"any\"]\nexpires = 2020-01-01\n"},
 		"other address":        {after: head + ssh("any", `to = ["192.0.2.11"]`), who: "own", by: "defaults.inbound"},
@@ -224,8 +232,24 @@ func TestGuard(t *testing.T) {
 			foreign: "iptables-legacy -A INPUT -p tcp -m string --algo bm --string x -j DROP"},
 		"keep: behind what is not understood, same": {before: kept + world, after: kept + service("ssh", "22-23/tcp", "any", ""), warns: "--string",
 			foreign: "iptables-legacy -A INPUT -p tcp -m string --algo bm --string x -j DROP"},
-		"keep: IPv6 lost": {before: kept + world, after: kept + ssh("0.0.0.0/0", ""), who: "service.ssh", packet: "2001:db8"},
-		"keep: interface": {before: kept + world, after: kept + ssh("any", `in = ["eth0"]`), who: "service.ssh", by: "defaults.inbound"},
+		"keep: IPv6 lost":      {before: kept + world, after: kept + ssh("0.0.0.0/0", ""), who: "service.ssh", packet: "2001:db8"},
+		"keep: interface":      {before: kept + world, after: kept + ssh("any", `in = ["eth0"]`), who: "service.ssh", by: "defaults.inbound"},
+		"keep: each interface": {before: kept + world, after: kept + ssh("any", `in = ["eth0", "eth1", "wg*", "docker*"]`)},
+		"keep: to the host":    {before: kept + world, after: kept + ssh("any", `to = ["host"]`)},
+		"keep: to some":        {before: kept + world, after: kept + ssh("any", `to = ["192.0.2.10", "192.0.2.11", "::/0"]`), who: "service.ssh", by: "defaults.inbound"},
+		"keep: blocked bogons": {before: kept + world, after: kept + world +
+			"[block.bogons]\nfrom = [\"0.0.0.0/8\", \"127.0.0.0/8\", \"224.0.0.0/4\", \"192.0.2.10\", \"::\", \"::1\", \"ff00::/8\"]\n"},
+		"keep: expires soon": {before: kept + world, after: kept + ssh("any", "expires = SOON"), until: time.Hour,
+			own: "in lo tcp 192.0.2.10 -> 192.0.2.10:22", wait: true, who: "service.ssh", by: "defaults.inbound"},
+		"keep: expires as before": {before: kept + ssh("any", "expires = "+then), after: kept + ssh("any", "expires = "+then), until: time.Hour,
+			own: "in lo tcp 192.0.2.10 -> 192.0.2.10:22"},
+		"keep: expired before": {before: kept + ssh("any", "expires = 2020-01-01"), after: head, own: "in lo tcp 192.0.2.10 -> 192.0.2.10:22"},
+		"keep: DHCP": {before: dhcp + service("dhcp", "67/udp", "any", ""), after: dhcp + service("dhcp", "67/udp", "192.0.2.0/24", `in = ["eth0"]`) + world,
+			who: "service.dhcp", packet: "udp"},
+		"keep: published": {before: kept + world, after: kept + service("ssh", "22-23/tcp", "any", ""),
+			own: own6, foreign: fmt.Sprintf(nat, "tcp dport 22 dnat to 10.20.0.99:22")},
+		"keep: published, and lost": {before: kept + world, after: kept + ssh("::/0", ""),
+			own: own6, foreign: fmt.Sprintf(nat, "tcp dport 22 dnat to 10.20.0.99:22")},
 		"keep: udp too": {before: kept + strings.Replace(world, `"22/tcp"`, `"22/tcp", "60000/udp"`, 1), after: kept + world,
 			who: "service.ssh", packet: "udp", by: "defaults.inbound"},
 
@@ -263,6 +287,8 @@ func TestGuard(t *testing.T) {
 
 func (c lockout) test(t *testing.T) {
 	g := newGuarded(t)
+	soon := time.Now().Add(3 * time.Second)
+	c.after = strings.ReplaceAll(c.after, "SOON", soon.UTC().Format(time.RFC3339))
 	if c.before != "" {
 		g.obey(c.before)
 	}
@@ -284,7 +310,9 @@ func (c lockout) test(t *testing.T) {
 	}
 	out := c.verdict(t, err)
 	g.obey(c.after)
-	time.Sleep(c.wait)
+	if c.wait {
+		time.Sleep(time.Until(soon))
+	}
 	switch {
 	case c.who == "" && c.warns == "" && p.In != "lo" && !g.letIn(p):
 		t.Errorf("the kernel does not let %s in", p)
@@ -311,8 +339,56 @@ func (c lockout) verdict(t *testing.T, err error) *LockoutError {
 	if who != c.who || !strings.Contains(e.Packet.String(), c.packet) || !strings.Contains(placeText(e.By), c.by) || c.at != "" && e.At != c.at {
 		t.Errorf("%v\n%s, %s, by %s, at %q, want %+v", e, who, e.Packet, placeText(e.By), e.At, c)
 	}
+	if e.From.IsZero() == c.wait {
+		t.Errorf("from %s on", e.From)
+	}
 	if foreign := c.foreign != "" && e.By.By.Source != "policy"; e.Foreign != foreign {
 		t.Errorf("foreign %v, want %v", e.Foreign, foreign)
 	}
 	return e
+}
+
+// Beyond its budget or its time the guard warns, and refuses nothing.
+func TestGuardGivesUp(t *testing.T) {
+	g := newGuarded(t)
+	g.obey(kept + ssh("any", ""))
+	own, _ := coming(t, own4)
+	q := guardQuestion{Ruleset: g.load(kept + ssh("203.0.113.0/24", "")), Own: own, In: "eth0", Budget: 40}
+	warnings, err := g.guard(q)
+	if err != nil || len(warnings) != 3 || !strings.Contains(warnings[0], "not proved that your own connection is not locked out") {
+		t.Errorf("%q, %v", warnings, err)
+	}
+}
+
+// The guard reads the rules itself; what it cannot read it speaks of.
+func TestGuardReadsTheHost(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the namespace goes with the thread
+	ns, err := netns.New()
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+	defer ns.Close()
+	if out, err := exec.Command("sh", "-ec", "ip link set lo up; ip address add 192.0.2.10/32 dev lo; iptables-legacy -A INPUT -s 203.0.113.9 -j DROP").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	rs, ps := gen.Load(head+ssh("any", ""), gen.Host())
+	if ps.Err() != nil {
+		t.Fatal(ps)
+	}
+	own, _ := coming(t, own4)
+	var e *LockoutError
+	if _, err := guard(t.Context(), guardQuestion{Ruleset: rs, Own: own, In: "eth0"}); !errors.As(err, &e) || !e.Own || !e.Foreign {
+		t.Errorf("%v", err)
+	}
+	if warnings, err := guard(t.Context(), guardQuestion{Ruleset: rs, Before: rs}); err != nil || len(warnings) > 0 {
+		t.Errorf("nobody to lock out: %q, %v", warnings, err)
+	}
+	h := &live.HostRules{Unread: []string{"table bridge x"}}
+	warnings, err := guardQuestion{Ruleset: rs}.ask(t.Context(), h)
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "table bridge x") {
+		t.Errorf("%q, %v", warnings, err)
+	}
 }

@@ -120,7 +120,7 @@ func (c *changes) sample(kept *rules.Ruleset) []packet.Packet {
 	c.Helper()
 	var ps []packet.Packet
 	for _, p := range gen.Packets(kept, c.r, 300) {
-		if p.Hook != packet.Input || p.In == "lo" || p.State != packet.New || p.Proto == packet.TCP && p.Flags != packet.SYN {
+		if p.Hook != packet.Input || p.In == "lo" || kept.Host.Local(p.Src) || p.State != packet.New || p.Proto == packet.TCP && (p.Flags != packet.SYN || !kept.Host.Local(p.Dst)) {
 			continue
 		}
 		d := kept.Decide(p, time.Now())
