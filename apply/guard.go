@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"math"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +14,9 @@ import (
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
+
+// guardTime is how long the guard works on one question at most.
+const guardTime = 10 * time.Second
 
 // guardQuestion is a change, and who must not be locked out by it.
 type guardQuestion struct {
@@ -138,19 +138,25 @@ func (g *guardQuestion) atRisk() []*rules.Rule {
 	if len(kept) == 0 {
 		return nil
 	}
+	was := byID(g.Before.Blocks)
 	for _, b := range g.Ruleset.Blocks {
-		if !slices.ContainsFunc(g.Before.Blocks, func(o *rules.Rule) bool { return b.Same(o) && b.Expires.Equal(o.Expires) }) {
+		if o := was[b.ID()]; o == nil || !b.Same(o) || !b.Expires.Equal(o.Expires) {
 			return kept
 		}
 	}
-	has := map[string]*rules.Rule{}
-	for _, r := range g.Ruleset.Services {
-		has[r.ID()] = r
-	}
+	now := byID(g.Ruleset.Services)
 	return slices.DeleteFunc(kept, func(r *rules.Rule) bool {
-		now := has[r.ID()]
-		return now != nil && now.Same(r) && (now.Expires.IsZero() || now.Expires.Equal(r.Expires))
+		n := now[r.ID()]
+		return n != nil && n.Same(r) && (n.Expires.IsZero() || n.Expires.Equal(r.Expires))
 	})
+}
+
+func byID(rs []*rules.Rule) map[string]*rules.Rule {
+	out := make(map[string]*rules.Rule, len(rs))
+	for _, r := range rs {
+		out[r.ID()] = r
+	}
+	return out
 }
 
 // openError says why it cannot be told whether somebody is locked out.
@@ -158,329 +164,6 @@ type openError struct{ why string }
 
 // Error says why.
 func (e *openError) Error() string { return e.why }
-
-// arrivals are packets that begin connections to the host, and what becomes of
-// them now and in the new state.
-type arrivals struct {
-	guardQuestion
-	host   *live.HostRules
-	is6    bool
-	kept   []*rules.Rule  // nil: the administrator's own packets
-	bounds packet.Bounds  // within which they are
-	which  packet.Cond    // those within the bounds that are meant
-	routes packet.All     // what the routes say of their sources
-	loose  []packet.Field // what of them is not known
-
-	after  sources // the new state
-	space  *packet.Space
-	clock  packet.Node // the instants that matter
-	atOnce packet.Node // the first of them
-	usual  packet.Node // what mostly holds of the unknowns
-}
-
-func (a *arrivals) who() string {
-	switch {
-	case a.kept == nil:
-		return "your own connection"
-	case a.is6:
-		return "every source of kept services, over IPv6,"
-	}
-	return "every source of kept services, over IPv4,"
-}
-
-func one(n uint64) packet.Ranges { return packet.Ranges{packet.Single(packet.Number(n))} }
-
-// toHost are the kinds of destinations of packets that are for the host.
-var toHost = packet.Ranges{{Lo: packet.Number(uint64(packet.AddrLocal)), Hi: packet.Number(uint64(packet.AddrMulticast))}}
-
-// begun are the fields of the first packet of a connection.
-func begun() map[packet.Field]packet.Ranges {
-	return map[packet.Field]packet.Ranges{
-		packet.FieldState: one(uint64(packet.New)), packet.FieldFragment: one(0), packet.FieldDstType: toHost,
-	}
-}
-
-// ownArrivals are the packets with which the administrator would come anew, from
-// any port.
-func (g *guardQuestion) ownArrivals(h *live.HostRules) *arrivals {
-	src, dst := g.Own.Src.Addr().Unmap().WithZone(""), g.Own.Dst.Addr().Unmap().WithZone("")
-	a := &arrivals{guardQuestion: *g, host: h, is6: dst.Is6(), which: packet.All{}}
-	p := packet.Packet{Src: src, Dst: dst, Proto: packet.TCP, DstPort: g.Own.Dst.Port(), Flags: packet.SYN}
-	facts := p.Facts()
-	facts.SetKinds(h.Addrs(a.is6))
-	a.bounds = packet.Bounds{Fields: begun(), In: a.interfaces(src)}
-	for _, f := range []packet.Field{packet.FieldProto, packet.FieldFlags, packet.FieldDstPort, packet.FieldDst, packet.FieldSrc,
-		packet.FieldDstType, packet.FieldSrcType, packet.FieldPacketType} {
-		a.bounds.Fields[f] = packet.Ranges{packet.Single(facts.Fields[f])}
-	}
-	a.loose = []packet.Field{packet.FieldMAC, packet.FieldDSCP, packet.FieldTTL, packet.FieldLength}
-	if len(a.bounds.In) != 1 {
-		a.loose = append(a.loose, packet.FieldIn)
-		return a
-	}
-	if back, known := live.RouteBack(src, a.bounds.In[0]); known {
-		a.routes = packet.All{packet.Unknown{Key: packet.RouteBack}}
-		if !back {
-			a.routes = packet.All{packet.Not{Cond: a.routes[0]}}
-		}
-	}
-	return a
-}
-
-// interfaces are those by which the administrator's packets may come.
-func (a *arrivals) interfaces(src netip.Addr) []string {
-	switch {
-	case src.IsLoopback(), a.host.Addrs(a.is6).Local.Contains(packet.AddrValue(src)):
-		return []string{"lo"}
-	case a.In != "":
-		return []string{a.In}
-	case a.Own.Src.Addr().Zone() != "":
-		return []string{a.Own.Src.Addr().Zone()}
-	}
-	return a.outside()
-}
-
-// mostLinks is how many interfaces are told apart. A host with more of them has
-// them for containers; packets may then come by any interface, of whatever name.
-const mostLinks = 1000
-
-// outside are the interfaces of the host but for loopback, nil for any.
-func (a *arrivals) outside() []string {
-	names := slices.DeleteFunc(a.host.LinkNames(), func(n string) bool { return n == "lo" })
-	if len(names) > mostLinks {
-		return nil
-	}
-	return names
-}
-
-// keptArrivals are the first packets of connections to kept services.
-func (g *guardQuestion) keptArrivals(h *live.HostRules, kept []*rules.Rule, is6 bool) *arrivals {
-	a := &arrivals{guardQuestion: *g, host: h, is6: is6, kept: kept}
-	a.which = packet.All{packet.FirstPackets(), g.Before.Condition(a.kept, packet.Input, is6), comes(is6)}
-	a.bounds = packet.Bounds{Fields: begun(), In: a.outside()}
-	maps.Copy(a.bounds.Fields, transports(a.kept))
-	return a
-}
-
-// comes holds for packets from others that Linux takes in at all: no source that
-// is its own, broadcast or multicast, but for one who has no address yet; no
-// loopback destination (ip_route_input_slow, net/ipv4/route.c; ip6_rcv_core,
-// net/ipv6/ip6_input.c); and TCP to one address only (RFC 9293, section 3.10.7.2;
-// tcp_v4_rcv).
-func comes(is6 bool) packet.Cond {
-	kind := func(f packet.Field, t packet.AddrType) packet.Cond { return packet.In{Field: f, Set: one(uint64(t))} }
-	unspecified := packet.In{Field: packet.FieldSrc, Set: one(0)}
-	from := packet.Cond(packet.All{kind(packet.FieldSrcType, packet.AddrOther), packet.Not{Cond: unspecified}})
-	if !is6 {
-		from = packet.Any{from, packet.All{unspecified, kind(packet.FieldDstType, packet.AddrBroadcast)}}
-	}
-	loopback := packet.Ranges{{Lo: packet.Number(0x7f000000), Hi: packet.Number(0x7fffffff)}}
-	if is6 {
-		loopback = one(1)
-	}
-	alone := packet.All{kind(packet.FieldDstType, packet.AddrLocal), packet.In{Field: packet.FieldPacketType, Set: one(0)}}
-	return packet.All{from, packet.Not{Cond: packet.In{Field: packet.FieldDst, Set: loopback}},
-		packet.Any{packet.Not{Cond: packet.In{Field: packet.FieldProto, Set: one(uint64(packet.TCP))}}, alone}}
-}
-
-// transports are the protocols and ports of all rules, as far as they are bounds.
-func transports(rs []*rules.Rule) map[packet.Field]packet.Ranges {
-	var protos, ports []packet.Range
-	anyProto, anyPort := false, false
-	for _, r := range rs {
-		anyProto = anyProto || len(r.Transports) == 0
-		for _, t := range r.Transports {
-			anyProto = anyProto || t.Any
-			anyPort = anyPort || len(t.Dst) == 0
-			protos = append(protos, packet.Single(packet.Number(uint64(t.Proto))))
-			for _, p := range t.Dst {
-				ports = append(ports, packet.Range{Lo: packet.Number(uint64(p.Lo)), Hi: packet.Number(uint64(p.Hi))})
-			}
-		}
-	}
-	out := map[packet.Field]packet.Ranges{}
-	if !anyProto {
-		out[packet.FieldProto] = packet.NewRanges(protos...)
-		if !anyPort {
-			out[packet.FieldDstPort] = packet.NewRanges(ports...)
-		}
-	}
-	return out
-}
-
-// sources are rules that packets meet: those of the host, and a policy where its
-// rendering stands.
-type sources struct {
-	host   []packet.Source
-	policy *rules.Ruleset // nil: none
-}
-
-// whole is what becomes of packets at the hooks that they pass.
-func (a *arrivals) whole(s sources) *packet.Filter {
-	return packet.ArrivalAt(packet.Input, append(slices.Clone(s.host), policySource(s.policy, a.is6), a.elsewhere())...)
-}
-
-// narrow is whole with what matters to packets within the bounds alone.
-func (a *arrivals) narrow(s sources) *packet.Filter {
-	at := a.known(s.host)
-	all := append(slices.Clone(s.host), policySource(concerning(s.policy, at[packet.Input]), a.is6), a.elsewhere())
-	for i, source := range all {
-		all[i] = func(h packet.Hook) *packet.Filter {
-			if f := source(h); f != nil {
-				return f.Narrow(at[h])
-			}
-			return nil
-		}
-	}
-	return packet.ArrivalAt(packet.Input, all...)
-}
-
-// policySource is a policy where its rendering stands.
-func policySource(rs *rules.Ruleset, is6 bool) packet.Source {
-	return func(h packet.Hook) *packet.Filter {
-		if h != packet.Input || rs == nil {
-			return nil
-		}
-		return rs.Filter(h, is6)
-	}
-}
-
-// concerning leaves out of a policy what cannot match packets within the bounds.
-func concerning(rs *rules.Ruleset, b packet.Bounds) *rules.Ruleset {
-	if rs == nil {
-		return nil
-	}
-	out := *rs
-	out.Services = slices.DeleteFunc(slices.Clone(rs.Services), func(r *rules.Rule) bool {
-		return len(r.Transports) > 0 && !slices.ContainsFunc(r.Transports, func(t rules.Transport) bool { return fits(t, b) })
-	})
-	return &out
-}
-
-// fits reports whether a packet within the bounds can have the protocol and port.
-func fits(t rules.Transport, b packet.Bounds) bool {
-	protos, known := b.Fields[packet.FieldProto]
-	if t.Any || !known {
-		return true
-	}
-	ports, known := b.Fields[packet.FieldDstPort]
-	return protos.Contains(packet.Number(uint64(t.Proto))) &&
-		(len(t.Dst) == 0 || !known || slices.ContainsFunc(ports, func(r packet.Range) bool {
-			return t.Dst.Overlaps(packet.Ports{{Lo: uint16(r.Lo.Lo), Hi: uint16(r.Hi.Lo)}}) //nolint:gosec // of a port's 16 bits
-		}))
-}
-
-// asked are the fields of a destination, which translation may change before
-// routing.
-var asked = []packet.Field{packet.FieldDst, packet.FieldDstType, packet.FieldDstPort}
-
-// elsewhere refuses packets that rules before routing send to others than they
-// are for.
-func (a *arrivals) elsewhere() packet.Source {
-	here := packet.All{}
-	for _, f := range asked {
-		if set, ok := a.bounds.Fields[f]; ok {
-			here = append(here, packet.In{Field: f, Set: set})
-		}
-	}
-	gone := packet.Step{Cond: packet.Not{Cond: here}, Outcome: packet.OutcomeDrop, Place: packet.Place{Chain: elsewhere, Text: "another destination"}}
-	return func(h packet.Hook) *packet.Filter {
-		if h != packet.Prerouting {
-			return nil
-		}
-		return &packet.Filter{Hook: h, Base: []*packet.Chain{{Name: elsewhere, Policy: packet.OutcomeAccept, Priority: math.MaxInt, Rules: []packet.Step{gone}}}}
-	}
-}
-
-const elsewhere = "elsewhere"
-
-// known is what is known of the packets at each hook: what no rule has changed,
-// and the destination of those that are not sent elsewhere.
-func (a *arrivals) known(host []packet.Source) map[packet.Hook]packet.Bounds {
-	first, later := a.bounds, a.bounds
-	first.Fields = unwritten(a.bounds.Fields, host, packet.Prerouting)
-	later.Fields = maps.Clone(first.Fields)
-	for _, f := range asked {
-		if set, ok := a.bounds.Fields[f]; ok {
-			later.Fields[f] = set
-		}
-	}
-	later.Fields = unwritten(later.Fields, host, packet.Input)
-	return map[packet.Hook]packet.Bounds{packet.Prerouting: first, packet.Input: later}
-}
-
-// unwritten leaves out what rules at a hook may change.
-func unwritten(fields map[packet.Field]packet.Ranges, sources []packet.Source, h packet.Hook) map[packet.Field]packet.Ranges {
-	out := maps.Clone(fields)
-	for _, s := range sources {
-		filter := s(h)
-		if filter == nil {
-			continue
-		}
-		filter.Steps(func(s *packet.Step) {
-			for _, w := range s.Writes {
-				delete(out, w.Field)
-				switch w.Field {
-				case packet.FieldDst:
-					delete(out, packet.FieldDstType)
-				case packet.FieldSrc:
-					delete(out, packet.FieldSrcType)
-				}
-			}
-		})
-	}
-	return out
-}
-
-// understood makes of a verdict that something else gives, like a queue, one that
-// depends on an unknown, the same before and after the change.
-func understood(source packet.Source) packet.Source {
-	return func(h packet.Hook) *packet.Filter {
-		f := source(h)
-		if f == nil || !leavesOpen(f) {
-			return f
-		}
-		out := *f
-		out.Base, out.Chains = nil, map[string]*packet.Chain{}
-		for _, c := range f.Base {
-			out.Base = append(out.Base, decidable(c))
-		}
-		for name, c := range f.Chains {
-			out.Chains[name] = decidable(c)
-		}
-		return &out
-	}
-}
-
-// leavesOpen reports whether some rule leaves it to something else.
-func leavesOpen(f *packet.Filter) bool {
-	open := false
-	f.Steps(func(s *packet.Step) { open = open || s.Outcome == packet.OutcomeUnknown && len(s.Cases) == 0 })
-	return open
-}
-
-func decidable(c *packet.Chain) *packet.Chain {
-	out := *c
-	out.Rules = decidableSteps(c.Rules)
-	return &out
-}
-
-func decidableSteps(steps []packet.Step) []packet.Step {
-	var out []packet.Step
-	for _, s := range steps {
-		if len(s.Cases) > 0 {
-			s.Cases = decidableSteps(s.Cases)
-		} else if s.Outcome == packet.OutcomeUnknown {
-			refused := s
-			refused.Outcome, refused.Writes = packet.OutcomeDrop, nil
-			refused.Cond = packet.All{s.Cond, packet.Unknown{Key: "refusal by " + placeText(packet.Decided{By: s.Place}), Unsupported: true}}
-			out = append(out, refused)
-			s.Outcome = packet.OutcomeAccept
-		}
-		out = append(out, s)
-	}
-	return out
-}
 
 // prove returns an error if some packet is locked out, or may be.
 func (a *arrivals) prove(ctx context.Context) error {
@@ -526,9 +209,11 @@ func (a *arrivals) open(ctx context.Context, filters []*packet.Filter) (err erro
 	}
 	filters = append(filters, asks(names), asks(a.which), asks(a.routes))
 	a.space = packet.NewSpace(a.is6, a.host.Addrs(a.is6), cmp.Or(a.Budget, proofNodes), filters...)
-	if until, ok := ctx.Deadline(); ok {
-		a.space.Until(until)
+	until := time.Now().Add(guardTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
 	}
+	a.space.Until(until)
 	if a.clock, err = a.space.Set(packet.During(a.Now, a.later(), filters...)); err != nil {
 		return err
 	}
@@ -667,7 +352,10 @@ func (a *arrivals) lockout(refused packet.Node) error {
 	if err != nil {
 		return err
 	}
-	if d.Outcome == packet.OutcomeAccept {
+	switch d.Outcome {
+	case packet.OutcomeUnknown:
+		return &openError{fmt.Sprintf("%s: it is not known what becomes of it, by %s", w.Packet, placeText(d))}
+	case packet.OutcomeAccept:
 		return fmt.Errorf("internal error: two ways of deciding %s do not agree: accepted by %s", w.Packet, placeText(d))
 	}
 	e := &LockoutError{Own: a.kept == nil, Packet: w.Packet, By: d, Foreign: d.By.Source != "policy", At: d.By.At}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/fwctl/fwctl/internal/gen"
-	"github.com/fwctl/fwctl/rules"
 )
 
 // A rule is the same as itself loaded once more, and another only if both match the
@@ -55,7 +54,7 @@ interfaces = ["eth0"]
 		t.Fatal(ps)
 	}
 	same := 0
-	var all []*rules.Rule = rs.Services
+	all := rs.Services
 	for _, x := range all {
 		for _, y := range all {
 			if x.Same(y) {
