@@ -34,6 +34,12 @@ type Options struct {
 	// is confirmed at once. The policy's own time counts where it is negative.
 	Confirm time.Duration
 
+	// Reach is how whoever applies reaches the host: a policy that would refuse that
+	// connection is refused.
+	Reach live.Reach
+	// Force overrides the guard.
+	Force Force
+
 	ProofTime time.Duration // what the proof after a change may take; zero: two seconds
 }
 
@@ -54,6 +60,16 @@ type Outcome struct {
 
 	watch *watch
 }
+
+// Force says what of the guard is overridden. The zero value is nothing.
+type Force uint8
+
+// What can be overridden.
+const (
+	ForceNothing Force = iota
+	ForceKeep          // sources of kept services may be shut out
+	ForceAll           // and whoever applies, too
+)
 
 // RefusedError is a policy that cannot be applied: nothing was changed.
 type RefusedError struct{ Problems rules.Problems }
@@ -264,10 +280,34 @@ func (c *change) prepare(ctx context.Context) error {
 		return err
 	}
 	c.had = presentIn(survey)
+	if err := c.guard(ctx); err != nil {
+		return err
+	}
 	if c.Confirm != 0 && c.before == nil && len(c.had) > 0 {
 		return ErrUnknownBefore
 	}
 	return c.render(ctx)
+}
+
+// guard refuses a policy that would lock somebody out.
+func (c *change) guard(ctx context.Context) error {
+	now := time.Now()
+	g := guardQuestion{Ruleset: c.ruleset, Before: c.last(), Now: now, Until: now.Add(c.waitTime())}
+	switch c.Reach.Kind {
+	case live.ReachConnection:
+		own := c.Reach.Connection()
+		g.Own, g.In = &own, live.ComesBy(own)
+	case live.ReachUnknown:
+		c.warn("it is not known by which connection you work%s, so it is not proved that the policy lets it in", because(c.Reach.By))
+	}
+	warnings, err := guard(ctx, g)
+	c.out.Warnings = append(c.out.Warnings, warnings...)
+	var lockout *LockoutError
+	if errors.As(err, &lockout) && (c.Force == ForceAll || c.Force == ForceKeep && !lockout.Own) {
+		c.warn("%v; --force overrides that", err)
+		return nil
+	}
+	return err
 }
 
 // render compiles the ruleset for the backend that was chosen.
@@ -469,12 +509,17 @@ func (c *change) confirm() error {
 	return nil
 }
 
+// waitTime is how long a change waits for its confirmation.
+func (c *change) waitTime() time.Duration {
+	if c.Confirm < 0 {
+		return cmp.Or(c.ruleset.Confirm, DefaultConfirm)
+	}
+	return c.Confirm
+}
+
 // wait leaves the change to whoever confirms it.
 func (c *change) wait() (err error) {
-	wait := c.Confirm
-	if wait < 0 {
-		wait = cmp.Or(c.ruleset.Confirm, DefaultConfirm)
-	}
+	wait := c.waitTime()
 	p := c.pending
 	p.Changes, p.Until = len(c.out.Changes), time.Now().Add(wait).UTC()
 	if p.Existing, err = existing(); err != nil {

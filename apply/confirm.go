@@ -187,7 +187,7 @@ func (out *Outcome) Wait(ctx context.Context, o Options) (*Ended, error) {
 // Detach leaves the change to its watchdog.
 func (out *Outcome) Detach() { out.watch.leave() }
 
-// because puts a reason in brackets.
+// because puts a reason, if there is one, in brackets.
 func because(why string) string {
 	if why == "" {
 		return ""

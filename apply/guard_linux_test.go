@@ -89,7 +89,9 @@ func (g *guarded) obey(policy string) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(g.file), "addresses.txt"), []byte{}, 0o600); err != nil {
 		g.Fatal(err)
 	}
-	g.inside(func() error { _, err := Apply(g.Context(), g.o); return err })
+	o := g.o
+	o.Force = ForceAll // the kernel is to show what the guard would have refused
+	g.inside(func() error { _, err := Apply(g.Context(), o); return err })
 }
 
 // guard asks whether a change locks out.

@@ -49,3 +49,18 @@ func RouteBack(a netip.Addr, link string) (back, known bool) {
 	}
 	return r.LinkIndex == index || slices.ContainsFunc(r.MultiPath, func(n *netlink.NexthopInfo) bool { return n.LinkIndex == index }), true
 }
+
+// ComesBy returns the interface by which the packets of a connection come in, "" if
+// that is not sure: the one that has its address here and leads to its other end.
+func ComesBy(c Connection) string {
+	name := RouteTo(c.Src.Addr())
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return ""
+	}
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil || !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.Equal(c.Dst.Addr().AsSlice()) }) {
+		return ""
+	}
+	return name
+}

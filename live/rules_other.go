@@ -21,3 +21,6 @@ func RouteTo(netip.Addr) string { return "" }
 
 // RouteBack knows no routes on this system.
 func RouteBack(netip.Addr, string) (back, known bool) { return false, false }
+
+// ComesBy knows no interfaces on this system.
+func ComesBy(Connection) string { return "" }

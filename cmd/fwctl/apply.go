@@ -31,6 +31,11 @@ sees to that: a process of its own, started before anything is changed, that doe
 not mind what becomes of this one or of the terminal. apply waits, and Ctrl-C
 takes the change back at once. Until it is confirmed a boot loads the old policy.
 
+Before anything is changed a guard proves that the policy, together with the rules of
+others on this host, lets in the connection by which you work, and that nobody loses
+a service of [safety] keep who has it now; else it is refused, with the packet. The
+connection is found through sudo, tmux and the like. --force overrides that.
+
 Without a terminal it takes --detach, which leaves the change to the watchdog and
 prints its token, or --no-confirm, which confirms at once.
 
@@ -70,12 +75,15 @@ Exit status: 0 applied and confirmed, or nothing to change; with --detach, appli
 type applyFlags struct {
 	confirm                   time.Duration
 	noConfirm, detach, dryRun bool
+	force                     string
 }
 
 func (f *applyFlags) add(c *cobra.Command) {
 	c.Flags().DurationVar(&f.confirm, "confirm", 0, "wait `TIME` for a confirmation (default: [safety] confirm of the policy, else 2m)")
 	c.Flags().BoolVar(&f.noConfirm, "no-confirm", false, "confirm at once")
 	c.Flags().BoolVar(&f.detach, "detach", false, "do not wait for the confirmation")
+	c.Flags().StringVar(&f.force, "force", "", "apply though the guard refuses: `WHAT` is \"keep\" for sources of kept services, \"all\" for your own connection, too")
+	c.Flags().Lookup("force").NoOptDefVal = "all"
 	c.MarkFlagsMutuallyExclusive("no-confirm", "detach")
 	c.MarkFlagsMutuallyExclusive("no-confirm", "confirm")
 }
@@ -87,6 +95,11 @@ const shortestWait, longestWait = time.Second, 24 * time.Hour
 func (f *applyFlags) check(c *cobra.Command, u *ui) error {
 	if c.Flags().Changed("confirm") && (f.confirm < shortestWait || f.confirm > longestWait) {
 		return usage(fmt.Sprintf("--confirm %s is not between %s and %s", f.confirm, shortestWait, longestWait), "")
+	}
+	if f.force != "" {
+		if err := oneOf("force", f.force, "all", "keep"); err != nil {
+			return err
+		}
 	}
 	if !f.noConfirm && !f.detach && !f.dryRun && !isTerminal(u.in) {
 		return usage("there is no terminal to wait at for a confirmation",
@@ -122,7 +135,8 @@ func (g *global) options(arg string) (apply.Options, error) {
 // apply runs a change and waits for its confirmation.
 func (g *global) apply(c *cobra.Command, f *applyFlags, o apply.Options, what string, change func(context.Context, apply.Options) (*apply.Outcome, error)) error {
 	signal.Ignore(stops()...)
-	o.Confirm = f.wait()
+	o.Confirm, o.Force = f.wait(), map[string]apply.Force{"keep": apply.ForceKeep, "all": apply.ForceAll}[f.force]
+	o.Reach = live.ReachOf(0)
 	done := g.ui.working(what)
 	out, err := change(c.Context(), o)
 	done()

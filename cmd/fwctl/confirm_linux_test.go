@@ -146,7 +146,11 @@ func TestConfirmNeedsANewConnection(t *testing.T) {
 	p := b.plug()
 	before, after := b.listen("22"), b.listen("8000")
 	old := p.logIn(before)
-	token := strings.TrimSpace(lastLine(b.want(0, "apply", "--detach", "--confirm", "1m", b.new)))
+	// The test itself holds that connection, and its port is closed by the policy.
+	if said := b.want(2, "apply", "--detach", b.new); !strings.Contains(said, "would lock out your own connection: in mgmt0 tcp 10.77.0.2:") {
+		t.Errorf("%s", said)
+	}
+	token := strings.TrimSpace(lastLine(b.want(0, "apply", "--force", "--detach", "--confirm", "1m", b.new)))
 	status, said := old.run("confirm", token)
 	if status != exitError || !strings.Contains(said, "is older than the change") || !strings.Contains(said, "ControlPath=none") {
 		t.Errorf("by the old connection: %d, %s", status, said)

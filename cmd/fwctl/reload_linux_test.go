@@ -231,10 +231,11 @@ func (p *prober) connect(i, port int, open bool) error {
 			waiting = append(waiting, attempt{fd, time.Now()})
 		}
 		for len(waiting) > 0 && (open && connected(waiting[0].fd) || time.Since(waiting[0].since) > limit) {
-			if err := settle(waiting[0]); err != nil {
+			first := waiting[0]
+			waiting = waiting[1:]
+			if err := settle(first); err != nil {
 				return err
 			}
-			waiting = waiting[1:]
 		}
 		time.Sleep(500 * time.Microsecond)
 	}

@@ -205,6 +205,7 @@ func (u *ui) describe(err error) (failed, int) {
 		held      *apply.HeldError
 		pending   *apply.PendingError
 		way       *apply.WayError
+		lockout   *apply.LockoutError
 		back      *apply.RolledBackError
 		stuck     *apply.StuckError
 	)
@@ -229,6 +230,12 @@ func (u *ui) describe(err error) (failed, int) {
 		f.Hint = `use published = "ignore" in [defaults]: these ports then stay as open as their container engine makes them`
 	case errors.As(err, &pending):
 		f.Hint = "`fwctl confirm` keeps it, `fwctl rollback` takes it back"
+	case errors.As(err, &lockout):
+		f.Error += "; nothing was changed"
+		f.Hint = "--force applies it all the same; the watchdog takes it back unless a new connection confirms it"
+		if !lockout.Own {
+			f.Hint = "--force=keep shuts them out"
+		}
 	case errors.As(err, &way):
 		f.Hint = "open a new one: ssh -o ControlPath=none HOST fwctl confirm; a console of the host counts, too"
 	case errors.Is(err, apply.ErrUnknownBefore):
