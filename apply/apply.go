@@ -485,7 +485,7 @@ func (c *change) announce(n *next) error {
 // made.
 func (c *change) transact(ctx context.Context) (gen uint32, err error) {
 	defer c.lock.lend()()
-	changes, gen, err := follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
+	changes, gen, err := c.put(ctx)
 	c.out.Changes = changes
 	if err == nil {
 		err = c.prove(ctx)
@@ -494,6 +494,22 @@ func (c *change) transact(ctx context.Context) (gen uint32, err error) {
 		err = c.leaveOthers(ctx)
 	}
 	return gen, err
+}
+
+// put brings the program into the kernel. Where it had nothing of fwctl's before, the
+// connections that exist are made known to its tracking first, and again those that
+// were opened meanwhile.
+func (c *change) put(ctx context.Context) (changes []string, gen uint32, err error) {
+	known := func() {
+		if err := track(); err != nil {
+			c.warn("%v; connections that are quiet now may come to a standstill", err)
+		}
+	}
+	if len(c.had) == 0 {
+		known()
+		defer known()
+	}
+	return follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
 }
 
 // confirm puts the state in force.

@@ -23,6 +23,7 @@ import (
 type box struct {
 	*testing.T
 	lab      *netlab.Lab
+	do       func(func() error) error // runs in the host's network namespace
 	dir      string
 	backend  boxBackend
 	old, new string // policies: the confirmed one, and one that opens and closes
@@ -88,9 +89,16 @@ func newBox(t *testing.T, backend boxBackend) *box {
 		{Name: "lo", Loopback: true, Addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")}},
 		{Name: "eth0", Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8:1::10/64")}},
 	}}
-	b := &box{T: t, lab: netlab.New(t, facts), dir: t.TempDir(), backend: backend}
+	lab := netlab.New(t, facts)
+	return furnish(&box{T: t, lab: lab, do: lab.Do, backend: backend})
+}
+
+// furnish gives a box its policies and the rules of others.
+func furnish(b *box) *box {
+	b.Helper()
+	b.dir = b.TempDir()
 	b.old, b.new = b.write("old.toml", boxOld), b.write("new.toml", boxNew)
-	b.sh(backend.foreign)
+	b.sh(b.backend.foreign)
 	b.foreign = b.others()
 	return b
 }
@@ -105,7 +113,7 @@ func (b *box) write(name, text string) string {
 }
 
 // in runs a command in the host's namespace.
-func (b *box) in(f func() error) error { return b.lab.Do(f) }
+func (b *box) in(f func() error) error { return b.do(f) }
 
 func (b *box) sh(line string) string {
 	b.Helper()

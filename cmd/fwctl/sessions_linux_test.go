@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+)
+
+// bare is a box whose kernel has no rules at all, and tracks no connections.
+func bare(t *testing.T, backend boxBackend) *box {
+	t.Helper()
+	if err := unshare(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("no network namespace: %v", err)
+		}
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+	var ns netns.NsHandle
+	err := within(-1, func() (err error) { ns, err = netns.New(); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	b := furnish(&box{T: t, do: func(f func() error) error { return within(ns, f) }, backend: backend})
+	b.sh("ip link set lo up")
+	return b
+}
+
+// session is a TCP connection between the box and its peer, by both its ends.
+type session struct {
+	name       string
+	here, peer net.Conn
+}
+
+// sessions opens one connection from the peer, to each of the ports, and one from the
+// box.
+func (p *peer) sessions(ports ...string) []session {
+	b := p.box
+	b.Helper()
+	var out []session
+	for _, port := range ports {
+		l := b.listen(port)
+		far, err := p.dial(port, 5*time.Second)
+		if err != nil {
+			b.Fatal(err)
+		}
+		near, err := l.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		out = append(out, session{"to port " + port, near, far})
+	}
+	var l net.Listener
+	if err := within(p.ns, func() (err error) { l, err = net.Listen("tcp4", "10.77.0.2:9000"); return err }); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	var near net.Conn
+	if err := b.in(func() (err error) { near, err = net.Dial("tcp4", "10.77.0.2:9000"); return err }); err != nil {
+		b.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out = append(out, session{"from the box", near, far})
+	for _, s := range out {
+		b.Cleanup(func() { s.here.Close(); s.peer.Close() })
+	}
+	return out
+}
+
+// carries reports whether what one end writes comes to the other in time.
+func carries(from, to net.Conn, word string) bool {
+	_, err := from.Write([]byte(word))
+	buf := make([]byte, len(word))
+	_ = to.SetReadDeadline(time.Now().Add(800 * time.Millisecond))
+	n, rerr := to.Read(buf)
+	return err == nil && rerr == nil && string(buf[:n]) == word
+}
+
+// The first rules of a host that never tracked connections break none that exists,
+// though it is quiet, whichever end speaks first, and whether the policy would let it
+// begin or not.
+func TestFirstApplyKeepsSessions(t *testing.T) {
+	for _, backend := range []boxBackend{
+		{"nftables", "true", "true", "true"},
+		{"iptables over nf_tables", "true", "true", "true"},
+		{"iptables legacy", "true", "iptables-legacy -A OUTPUT -d 203.0.113.7 -j DROP; ip6tables-legacy -A OUTPUT -d 2001:db8:9::7 -j DROP", "true"},
+	} {
+		t.Run(backend.name, func(t *testing.T) {
+			b := bare(t, backend)
+			p := b.plug()
+			b.listen("22")
+			all := p.sessions("2200", "7777")
+			if text := b.sh("conntrack -L 2>&1"); !strings.Contains(text, " 0 flow entries") {
+				t.Fatalf("this kernel tracks already:\n%s", text)
+			}
+			b.want(0, "apply", "--force", "--no-confirm", b.old)
+			for i, s := range all {
+				for j, ends := range [][2]net.Conn{{s.peer, s.here}, {s.here, s.peer}} {
+					if !carries(ends[0], ends[1], fmt.Sprintf("word %d %d", i, j)) {
+						t.Errorf("the connection %s stands still, the peer speaking first: %v", s.name, j == 0)
+					}
+				}
+			}
+			if c, err := p.dial("7777", 300*time.Millisecond); err == nil {
+				c.Close()
+				t.Error("a new connection came to a closed port")
+			}
+		})
+	}
+}
