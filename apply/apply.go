@@ -39,6 +39,9 @@ type Options struct {
 	Reach live.Reach
 	// Force overrides the guard.
 	Force Force
+	// Cut ends the connections that the policy does not accept, once it is confirmed;
+	// the policy may say so itself.
+	Cut bool
 
 	ProofTime time.Duration // what the proof after a change may take; zero: two seconds
 }
@@ -56,6 +59,7 @@ type Outcome struct {
 	Problems rules.Problems `json:"problems"`           // warnings and notes on the policy
 	Warnings []string       `json:"warnings,omitempty"` // about the host
 	Managers []live.Manager `json:"managers,omitempty"` // other software that manages rules here
+	Cut      []string       `json:"cut,omitempty"`      // connections that were ended
 	Pending  *Pending       `json:"pending,omitempty"`  // waits for a confirmation; nil: confirmed
 
 	watch *watch
@@ -452,6 +456,12 @@ func (c *change) run(ctx context.Context) error {
 		return c.back(ctx, err)
 	}
 	c.remember(gen)
+	if c.pending.Cut {
+		if c.out.Cut, err = cut(c.ruleset, c.host); err != nil {
+			c.warn("%v", err)
+		}
+		c.out.Changed = c.out.Changed || len(c.out.Cut) > 0
+	}
 	return nil
 }
 
@@ -463,7 +473,7 @@ func (c *change) announce(n *next) error {
 			Token: newToken(), Action: c.action, Policy: c.out.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
 			User: Who(), Since: time.Now().UTC().Truncate(time.Second),
 		},
-		Place: namespace(), Had: c.had, Next: n,
+		Place: namespace(), Had: c.had, Next: n, Cut: c.Cut || c.ruleset.Cut,
 	}
 	if c.watch != nil {
 		c.pending.Watchdog = c.watch.name

@@ -148,6 +148,9 @@ func (b *boot) kept() (*rules.Ruleset, error) {
 // leave the host open, by another one. It returns the generation as follow does.
 func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ruleset) (gen uint32, err error) {
 	forgetRecord(b.RunDir)
+	if err := track(); err != nil { // there may be connections, where this is no boot
+		b.warn("%v", err)
+	}
 	var errs []error
 	for _, name := range inOrder(confirmed) {
 		changes, gen, err := follow(ctx, func() ([]string, error) { return applyWith(ctx, name, rs, func() *rules.Ruleset { return rs }) })

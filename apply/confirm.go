@@ -72,7 +72,8 @@ type Confirmation struct {
 	Digest   string   `json:"digest"`
 	Backend  string   `json:"backend"`
 	By       string   `json:"by"`
-	Reach    string   `json:"reach"` // how whoever confirmed it came
+	Reach    string   `json:"reach"`         // how whoever confirmed it came
+	Cut      []string `json:"cut,omitempty"` // connections that were ended
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -110,6 +111,11 @@ func Confirm(ctx context.Context, o Options, token string, reach live.Reach) (*C
 	out := &Confirmation{Changed: true, Token: p.Token, Policy: p.Policy, Digest: p.Digest, Backend: p.Backend, By: Who(), Reach: reach.By}
 	p.tellConfirmed(out.By)
 	p.release(&Ended{Confirmed: true, By: out.By})
+	if p.Cut {
+		if out.Cut, err = s.cutWith(confirmedFile); err != nil {
+			out.Warnings = append(out.Warnings, err.Error())
+		}
+	}
 	if err := s.applied(p, out.By); err != nil {
 		out.Warnings = append(out.Warnings, err.Error())
 	}

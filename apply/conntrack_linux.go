@@ -88,6 +88,66 @@ func enter(c *netlink.Conn, first live.Connection) error {
 	})
 }
 
+// untrack removes the entries of connections. That one is gone already is no error.
+func untrack(conns []live.Connection) error {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, first := range conns {
+		if err := conntrack(c, ctDelete, 0, first, func(*netlink.AttributeEncoder) {}); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
+// diagRequest is struct inet_diag_req_v2 (linux/inet_diag.h) for one socket.
+type diagRequest struct {
+	Family, Protocol, Ext, _ uint8
+	States                   uint32
+	SrcPort, DstPort         [2]byte
+	Src, Dst                 [16]byte
+	Interface                uint32
+	Cookie                   [2]uint32
+}
+
+const (
+	sockDestroy = 21         // SOCK_DESTROY, linux/sock_diag.h
+	noCookie    = ^uint32(0) // INET_DIAG_NOCOOKIE
+)
+
+// abort ends the sockets of this host that have TCP connections: both ends are told.
+// Without their entries in the tracking those of them that go on speaking would just
+// begin new ones. A kernel that cannot (CONFIG_INET_DIAG_DESTROY) is an error.
+func abort(own []live.TCPConnection) error {
+	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, t := range own {
+		r := diagRequest{Family: unix.AF_INET, Protocol: unix.IPPROTO_TCP, Cookie: [2]uint32{noCookie, noCookie}}
+		if t.Local.Addr().Is6() {
+			r.Family = unix.AF_INET6
+		}
+		binary.BigEndian.PutUint16(r.SrcPort[:], t.Local.Port())
+		binary.BigEndian.PutUint16(r.DstPort[:], t.Remote.Port())
+		copy(r.Src[:], t.Local.Addr().AsSlice())
+		copy(r.Dst[:], t.Remote.Addr().AsSlice())
+		data, err := binary.Append(nil, binary.NativeEndian, r)
+		if err != nil {
+			return err
+		}
+		_, err = c.Execute(netlink.Message{Header: netlink.Header{Type: sockDestroy, Flags: netlink.Request | netlink.Acknowledge}, Data: data})
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("end the socket of %s with %s: %w", t.Local, t.Remote, err)
+		}
+	}
+	return nil
+}
+
 // conntrack sends a message about the entry of a connection, named by its first
 // packet.
 func conntrack(c *netlink.Conn, msg netlink.HeaderType, flags netlink.HeaderFlags, first live.Connection, more func(*netlink.AttributeEncoder)) error {

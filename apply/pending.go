@@ -32,6 +32,7 @@ type trial struct {
 	Watchdog string   `json:"watchdog,omitempty"` // the name by which it is reached
 	Had      []string `json:"had"`                // backends that held something of fwctl's before
 	Existing []string `json:"existing,omitempty"` // TCP connections of before: who confirms has to come by another
+	Cut      bool     `json:"cut,omitempty"`      // a confirmation ends the connections that the policy does not accept
 	Next     *next    `json:"next"`               // the state that a confirmation puts in force
 }
 

@@ -11,7 +11,7 @@ import (
 
 func TestReachIsAConnection(t *testing.T) {
 	r := Reach{Kind: ReachConnection, Remote: netip.MustParseAddrPort("203.0.113.9:51234"), Local: netip.MustParseAddrPort("192.0.2.1:22")}
-	if c := r.Connection(); c != (Connection{packet.TCP, r.Remote, r.Local}) {
+	if c := r.Connection(); c != (Connection{Proto: packet.TCP, Src: r.Remote, Dst: r.Local}) {
 		t.Errorf("%+v", c)
 	}
 }

@@ -18,6 +18,8 @@ import (
 type Connection struct {
 	Proto    packet.Proto
 	Src, Dst netip.AddrPort // ports are zero where the protocol has none
+	// Translated says that its answers come from or go to other addresses.
+	Translated bool
 }
 
 // Listener is a socket that takes packets from anywhere: TCP that listens, UDP

@@ -54,6 +54,8 @@ func connection(f *netlink.ConntrackFlow) (Connection, bool) {
 	if proto.HasPorts() {
 		c.Src, c.Dst = netip.AddrPortFrom(src.Unmap(), f.Forward.SrcPort), netip.AddrPortFrom(dst.Unmap(), f.Forward.DstPort)
 	}
+	c.Translated = !f.Reverse.SrcIP.Equal(f.Forward.DstIP) || !f.Reverse.DstIP.Equal(f.Forward.SrcIP) ||
+		f.Reverse.SrcPort != f.Forward.DstPort || f.Reverse.DstPort != f.Forward.SrcPort
 	return c, true
 }
 

@@ -76,6 +76,7 @@ type applyFlags struct {
 	confirm                   time.Duration
 	noConfirm, detach, dryRun bool
 	force                     string
+	cut                       bool
 }
 
 func (f *applyFlags) add(c *cobra.Command) {
@@ -84,6 +85,7 @@ func (f *applyFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.detach, "detach", false, "do not wait for the confirmation")
 	c.Flags().StringVar(&f.force, "force", "", "apply though the guard refuses: `WHAT` is \"keep\" for sources of kept services, \"all\" for your own connection, too")
 	c.Flags().Lookup("force").NoOptDefVal = "all"
+	c.Flags().BoolVar(&f.cut, "cut", false, "once confirmed, end the connections that the policy does not accept; \"fwctl plan\" lists them")
 	c.MarkFlagsMutuallyExclusive("no-confirm", "detach")
 	c.MarkFlagsMutuallyExclusive("no-confirm", "confirm")
 }
@@ -136,7 +138,7 @@ func (g *global) options(arg string) (apply.Options, error) {
 func (g *global) apply(c *cobra.Command, f *applyFlags, o apply.Options, what string, change func(context.Context, apply.Options) (*apply.Outcome, error)) error {
 	signal.Ignore(stops()...)
 	o.Confirm, o.Force = f.wait(), map[string]apply.Force{"keep": apply.ForceKeep, "all": apply.ForceAll}[f.force]
-	o.Reach = live.ReachOf(0)
+	o.Reach, o.Cut = live.ReachOf(0), f.cut
 	done := g.ui.working(what)
 	out, err := change(c.Context(), o)
 	done()
@@ -228,11 +230,22 @@ func (g *global) applied(out *apply.Outcome) {
 	default:
 		u.say("not proved, and not refuted: %s", p.Why)
 	}
+	g.cut(out.Cut)
 	if out.Replaced != "" {
 		u.say("removed fwctl's rules from %s", out.Replaced)
 	}
 	if p := out.Pending; p != nil {
 		u.say("not confirmed: at %s the rules from before come back", p.Until.Local().Format(time.TimeOnly))
 		u.hint("open a new connection to this host and run `fwctl confirm` there; Ctrl-C, or `fwctl rollback`, takes the change back now")
+	}
+}
+
+// cut says which connections were ended.
+func (g *global) cut(texts []string) {
+	if len(texts) > 0 {
+		g.ui.say("ended %s:", plural(len(texts), "connection"))
+		if !g.ui.quiet {
+			g.ui.list(g.ui.stderr, texts)
+		}
 	}
 }

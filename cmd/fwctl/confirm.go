@@ -42,6 +42,7 @@ Exit status: 0 confirmed; 2 nothing waits, it is too late, or it does not count.
 			}
 			return g.ui.answer(out, func() {
 				g.ui.say("confirmed %s (%s) by %s, who came by %s", out.Policy, short(out.Digest), out.By, out.Reach)
+				g.cut(out.Cut)
 			})
 		},
 	}

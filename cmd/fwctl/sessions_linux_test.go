@@ -116,3 +116,47 @@ func TestFirstApplyKeepsSessions(t *testing.T) {
 		})
 	}
 }
+
+// --cut ends the connections that the policy would not let begin, once it is
+// confirmed, and no other.
+func TestCut(t *testing.T) {
+	b := bare(t, boxBackend{"nftables", "true", "true", "true"})
+	p := b.plug()
+	b.listen("22")
+	server := b.listen("8000")
+	all := p.sessions("2200", "7777", "8001")
+	wide := b.write("wide.toml", "version = 1\n[defaults]\npublished = \"ignore\"\n[service.all]\nports = [\"1-9999/tcp\"]\nfrom = [\"any\"]\n")
+	narrow := b.write("narrow.toml", "version = 1\n[defaults]\npublished = \"ignore\"\n[service.some]\nports = [\"2200/tcp\", \"8000/tcp\"]\nfrom = [\"10.77.0.0/24\"]\n[block.bad]\nfrom = [\"10.77.0.2\"]\nports = [\"8001/tcp\"]\n")
+	b.want(0, "apply", "--force", "--no-confirm", wide)
+	alive := func() (out []string) {
+		for i, s := range all {
+			if carries(s.here, s.peer, fmt.Sprintf("here %d", i)) && carries(s.peer, s.here, fmt.Sprintf("peer %d", i)) {
+				out = append(out, s.name)
+			}
+		}
+		return out
+	}
+	if got := alive(); len(got) != 4 {
+		t.Fatalf("of four connections live %v", got)
+	}
+	_, planned := b.run("plan", narrow)
+	for _, port := range []string{":7777", ":8001"} {
+		if !strings.Contains(planned, port) {
+			t.Errorf("plan does not list the connection to %s:\n%s", port, planned)
+		}
+	}
+	b.want(0, "apply", "--force", "--cut", "--detach", "--confirm", "1m", narrow)
+	if got := alive(); len(got) != 4 {
+		t.Errorf("before the confirmation live %v", got)
+	}
+	status, said := p.logIn(server).run("confirm")
+	if status != 0 || !strings.Contains(said, "ended 2 connections") {
+		t.Errorf("confirm: %d, %s", status, said)
+	}
+	if got := strings.Join(alive(), ", "); got != "to port 2200, from the box" {
+		t.Errorf("after the confirmation live: %s", got)
+	}
+	if out := b.want(0, "apply", "--no-confirm", "--json", narrow); strings.Contains(out, `"changed": true`) {
+		t.Errorf("a second apply changes something: %s", out)
+	}
+}
