@@ -127,10 +127,11 @@ func (b *box) sh(line string) string {
 
 // fwctl is a command of the program, with the box's directories.
 func (b *box) fwctl(args ...string) *exec.Cmd {
-	if b.backend.name != "nftables" {
-		args = append(args, "--backend", "iptables")
+	all := []string{"--state-dir", filepath.Join(b.dir, "state"), "--run-dir", filepath.Join(b.dir, "run")}
+	if b.backend.name != "nftables" && b.backend.name != "switching" {
+		all = append(all, "--backend", "iptables")
 	}
-	c := exec.Command("fwctl", append(args, "--state-dir", filepath.Join(b.dir, "state"), "--run-dir", filepath.Join(b.dir, "run"))...)
+	c := exec.Command("fwctl", append(all, args...)...)
 	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return c
 }
