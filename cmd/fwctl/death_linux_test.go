@@ -98,11 +98,11 @@ func TestKilledAnywhere(t *testing.T) {
 		n := gen.Dose(b.T, "FWCTL_KILLS", 12)
 		kills := 0
 		for i := range n {
-			at := 1 + r.IntN(whole.Calls)
-			if n >= whole.Calls {
-				at = 1 + i%whole.Calls // every one of them
+			at, after := 1+r.IntN(whole.Calls), i%2 == 1
+			if n >= whole.Calls { // every one of them, and then behind it
+				at, after = 1+i%whole.Calls, i/whole.Calls%2 == 1
 			}
-			out := b.killed(at, i%2 == 1)
+			out := b.killed(at, after)
 			if !out.Killed {
 				b.quiet(20 * time.Second)
 				continue // this run made fewer
