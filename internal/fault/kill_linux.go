@@ -107,13 +107,13 @@ func wait(pid int, status *syscall.WaitStatus) (int, error) {
 // stopped lets a thread go on, or ends all.
 func (k *killing) stopped(tid int, status syscall.WaitStatus) error {
 	signal := 0
-	switch sig := status.StopSignal(); {
-	case sig == syscall.SIGTRAP|0x80:
+	switch sig := status.StopSignal(); sig {
+	case syscall.SIGTRAP | 0x80:
 		done, err := k.call(tid)
 		if done || err != nil {
 			return err
 		}
-	case sig == syscall.SIGTRAP || sig == syscall.SIGSTOP: // an event, or a new thread
+	case syscall.SIGTRAP, syscall.SIGSTOP: // an event, or a new thread
 	default:
 		signal = int(sig)
 	}
