@@ -221,8 +221,9 @@ type change struct {
 	ruleset *rules.Ruleset
 	program program
 	proof   *prover
-	before  *stored  // the confirmed bundle; nil if there is none that can be read
-	had     []string // backends that held something of fwctl's before
+	before  *stored        // the confirmed bundle; nil if there is none that can be read
+	lastOf  *rules.Ruleset // of before, once it was asked for
+	had     []string       // backends that held something of fwctl's before
 	out     *Outcome
 	action  string                  // for the history
 	known   map[string][]netip.Addr // names as they were once
@@ -296,7 +297,10 @@ func (c *change) prepare(ctx context.Context) error {
 // guard refuses a policy that would lock somebody out.
 func (c *change) guard(ctx context.Context) error {
 	now := time.Now()
-	g := guardQuestion{Ruleset: c.ruleset, Before: c.last(), Now: now, Until: now.Add(c.waitTime())}
+	g := guardQuestion{Ruleset: c.ruleset, Now: now, Until: now.Add(c.waitTime())}
+	if c.before != nil && c.before.Manifest.Keeps {
+		g.Before = c.last()
+	}
 	switch c.Reach.Kind {
 	case live.ReachConnection:
 		own := c.Reach.Connection()
@@ -568,11 +572,10 @@ func (c *change) last() *rules.Ruleset {
 	if c.before == nil {
 		return nil
 	}
-	rs, err := c.before.ruleset()
-	if err != nil {
-		return nil
+	if c.lastOf == nil {
+		c.lastOf, _ = c.before.ruleset()
 	}
-	return rs
+	return c.lastOf
 }
 
 // leaveOthers removes what another backend still holds of fwctl's: both stood
@@ -594,9 +597,11 @@ func (c *change) leaveOthers(ctx context.Context) error {
 
 // remember writes what may be lost without harm: history, clock, record.
 func (c *change) remember(gen uint32) {
-	err := c.store.tick(time.Now().UTC())
+	var err error
 	if c.out.Changed {
 		err = c.store.applied(c.pending, c.pending.User)
+	} else {
+		err = c.store.tick(time.Now().UTC())
 	}
 	if err != nil {
 		c.warn("%v", err)

@@ -35,6 +35,7 @@ type Manifest struct {
 	Time    time.Time `json:"time"`    // when it was confirmed
 	User    string    `json:"user"`    // who confirmed it
 	FWCTL   string    `json:"fwctl"`   // version of the program
+	Keeps   bool      `json:"keeps"`   // it names services to keep
 }
 
 // Digest is the identity of a policy as written: SHA-256 over the path and

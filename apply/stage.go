@@ -24,7 +24,7 @@ func (c *change) stage() (*next, error) {
 	b := Bundle{
 		Manifest: Manifest{
 			Policy: "/" + c.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
-			Time: time.Now().UTC().Truncate(time.Second), User: Who(), FWCTL: c.Version,
+			Time: time.Now().UTC().Truncate(time.Second), User: Who(), FWCTL: c.Version, Keeps: len(c.ruleset.Keep) > 0,
 		},
 		Host:    c.host,
 		Sources: c.policy.Sources,
