@@ -26,10 +26,10 @@ DRAWN  = $(shell grep -rlE --include='*_test.go' 'gen[.](Dose|Seed)' . | xargs -
 # Every fuzz target, as PACKAGE:FUNCTION.
 FUZZ   = $(shell grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|^(.*)/[^/]*:func (.*)|\1:\2|' | sort)
 
-.PHONY: help build install test coexist bench fuzz lint cover cross golden docs demo size soak clean
+.PHONY: help build install test coexist bench bench-reload fuzz lint cover cross golden docs demo size soak clean
 
 help: ## print this menu
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/fwctl, static
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/fwctl ./cmd/fwctl
@@ -53,6 +53,10 @@ demo: ## apply a policy in a throwaway namespace and see by packets what gets in
 bench: ## speed, as ratios measured side by side in one run, against the house's limits
 	@scripts/deps.sh
 	go run ./bench
+
+bench-reload: ## what the network sees of a reload by ufw, firewalld, ferm and fwctl; some minutes
+	@scripts/deps.sh
+	@scripts/coexist.sh reload
 
 fuzz: ## every fuzz target for FUZZTIME each (30s)
 	@for t in $(FUZZ); do \

@@ -312,7 +312,7 @@ func (c *change) guard(ctx context.Context) error {
 	c.out.Warnings = append(c.out.Warnings, warnings...)
 	var lockout *LockoutError
 	if errors.As(err, &lockout) && (c.Force == ForceAll || c.Force == ForceKeep && !lockout.Own) {
-		c.warn("%v; --force overrides that", err)
+		c.warn("%v", err)
 		return nil
 	}
 	return err

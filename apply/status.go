@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/rules"
@@ -25,7 +24,8 @@ type Status struct {
 	Differs   []string       `json:"differs"` // what an apply of the confirmed policy would change
 	Edited    bool           `json:"edited"`  // the policy's files are not those that were confirmed
 	EditedWhy string         `json:"edited_why,omitempty"`
-	Expired   []string       `json:"expired"` // rules of the confirmed policy that no longer hold
+	Expired   []string       `json:"expired"`   // rules of the confirmed policy that no longer hold
+	Temporary []rules.Ending `json:"temporary"` // and those that will not
 	Managers  []live.Manager `json:"managers"`
 	Warnings  []string       `json:"warnings,omitempty"`
 }
@@ -39,7 +39,7 @@ func (s *Status) Good() bool {
 // Look tells how things stand. It needs CAP_NET_ADMIN and the state directory.
 func Look(ctx context.Context, o Options) (*Status, error) {
 	store := NewStore(o.StateDir)
-	s := &Status{Present: []string{}, Differs: []string{}, Expired: []string{}, Managers: []live.Manager{}}
+	s := &Status{Present: []string{}, Differs: []string{}, Expired: []string{}, Temporary: []rules.Ending{}, Managers: []live.Manager{}}
 	if err := s.putRight(ctx, o, store); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,13 @@ func (s *Status) compare(ctx context.Context, o Options, store *Store) error {
 	if err != nil {
 		return fmt.Errorf("resolve the confirmed policy: %w", err)
 	}
-	s.Expired = append(s.Expired, expired(rs, store.now())...)
+	now := store.now()
+	s.Temporary = rs.Temporary(now)
+	for _, e := range rs.Endings() {
+		if !now.Before(e.Until) {
+			s.Expired = append(s.Expired, e.Rule)
+		}
+	}
 	s.edited(o, b)
 	if s.Applied = stands(ctx, o.RunDir, store); s.Applied {
 		return nil
@@ -126,17 +132,4 @@ func (s *Status) edited(o Options, b *stored) {
 		return
 	}
 	s.Edited = Digest(p.Sources) != b.Manifest.Digest
-}
-
-// expired lists the rules that no longer hold.
-func expired(rs *rules.Ruleset, now time.Time) []string {
-	var ids []string
-	for _, list := range [][]*rules.Rule{rs.Services, rs.Blocks, rs.OutboundBlocks, rs.Outbounds, rs.Routes} {
-		for _, r := range list {
-			if !r.Expires.IsZero() && !now.Before(r.Expires) {
-				ids = append(ids, r.ID())
-			}
-		}
-	}
-	return ids
 }

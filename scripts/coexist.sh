@@ -60,7 +60,13 @@ run unshare --mount --pid --fork --kill-child=KILL --propagation private \
 rm -rf "$root"/var/cache/apt/archives/*.deb
 echo "coexist: root in $SECONDS s" >&2
 
+export FWCTL_ROOT=$root TMPDIR=$tmp CI=true
+if [ "${1:-}" = reload ]; then
+  go test -c -o "$tmp/test" ./cmd/fwctl
+  cd cmd/fwctl
+  run "$tmp/test" -test.timeout 20m -test.run '^TestReloadsOfOthers'
+  exit
+fi
 go test -c -o "$tmp/test" ./audit/drift
 cd audit/drift
-export FWCTL_ROOT=$root TMPDIR=$tmp CI=true
 run "$tmp/test" -test.v -test.timeout 10m -test.run '^TestFollowAgreesBeside|^TestPublishedPorts'

@@ -103,6 +103,7 @@ func Find(q Question) (*Report, error) {
 	if q.Now.IsZero() {
 		q.Now = time.Now()
 	}
+	r.Temporary = q.Policy.Temporary(time.Now())
 	if r.Published = []string{}; q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
 )
 
 // Verdict is the answer in a word.
@@ -61,8 +62,9 @@ type Report struct {
 	// Published are packets that get in because the host translates their port
 	// and the policy leaves such ports alone.
 	Published []string       `json:"published"`
-	Beside    []live.Beside  `json:"beside"`   // what acts on packets and is not modelled
-	Managers  []live.Manager `json:"managers"` // other software that manages rules, harmless kinds included
+	Temporary []rules.Ending `json:"temporary"` // rules of the policy that hold for a time only
+	Beside    []live.Beside  `json:"beside"`    // what acts on packets and is not modelled
+	Managers  []live.Manager `json:"managers"`  // other software that manages rules, harmless kinds included
 }
 
 // Compared is one comparison and its outcome.

@@ -29,11 +29,13 @@ const DefaultBudget = 10_000_000
 
 // Plan is what an apply would change for whom.
 type Plan struct {
-	Exposure  []Change  `json:"exposure"`            // first packets of flows
-	Sessions  []Session `json:"connections"`         // live ones that the policy would not accept
-	Listeners []Touched `json:"listeners"`           // those that the exposure is about
-	Undecided []string  `json:"undecided,omitempty"` // hooks and families that are too large
-	Unread    []string  `json:"unread,omitempty"`    // rules of the host that could not be read
+	Exposure  []Change  `json:"exposure"`    // first packets of flows
+	Sessions  []Session `json:"connections"` // live ones that the policy would not accept
+	Listeners []Touched `json:"listeners"`   // those that the exposure is about
+	// Temporary are the rules of the policy that hold for a time only.
+	Temporary []rules.Ending `json:"temporary"`
+	Undecided []string       `json:"undecided,omitempty"` // hooks and families that are too large
+	Unread    []string       `json:"unread,omitempty"`    // rules of the host that could not be read
 }
 
 // Change is packets that fare otherwise, all for one reason.
@@ -84,7 +86,7 @@ func Make(q Question) (*Plan, error) {
 	if q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
-	p := &Plan{Exposure: []Change{}, Sessions: []Session{}, Listeners: []Touched{}, Unread: q.Host.Unread}
+	p := &Plan{Exposure: []Change{}, Sessions: []Session{}, Listeners: []Touched{}, Temporary: q.Policy.Temporary(q.Now), Unread: q.Host.Unread}
 	for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
 		for _, is6 := range []bool{false, true} {
 			err := p.add(q, hook, is6)

@@ -22,6 +22,9 @@ func (u *ui) drifted(a *drifted) {
 	for _, p := range a.Published {
 		u.print("note       published by translation, which the policy leaves alone: %s\n", p)
 	}
+	for _, e := range a.Temporary {
+		u.print("until      %s\n", until(e))
+	}
 	for _, b := range a.Beside {
 		if b.Refuses {
 			u.print("note       may refuse more: %s\n", b.Name)

@@ -60,7 +60,7 @@ func (g *global) plan(ctx context.Context, arg string, budget int) error {
 	}
 	done := g.ui.working("planning " + arg)
 	defer done()
-	o.DryRun = true
+	o.DryRun, o.Reach, o.Force = true, live.ReachOf(0), apply.ForceAll // who is locked out is part of the plan
 	out, err := apply.Apply(ctx, o)
 	if out != nil {
 		g.hostNotes(out)
@@ -124,9 +124,12 @@ func (g *global) planText(a planned) {
 			}
 		}
 	}
+	for _, e := range a.Temporary {
+		u.print("until %s\n", until(e))
+	}
 	for i, s := range a.Sessions {
 		if i == 0 {
-			u.print("connections that would not be accepted anew; an apply leaves them alone\n")
+			u.print("connections that would not be accepted anew; apply --cut ends them, else they live on\n")
 		}
 		if i == mostSessions {
 			u.print("  and %d more\n", len(a.Sessions)-i)

@@ -98,8 +98,10 @@ type prober struct {
 	all     sync.WaitGroup
 	flooded atomic.Int64
 	tried   [2]atomic.Int64 // connections to the open and the closed port
+	wrong   [2]atomic.Int64 // of these
 	mu      sync.Mutex
-	wrong   []string
+	says    []string // what went wrong, the first of each kind
+	gotIn   int      // packets of the flood
 }
 
 func newProber(b *box) *prober {
@@ -140,7 +142,7 @@ func (p *prober) report(err error) {
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.wrong = append(p.wrong, err.Error())
+		p.says = append(p.says, err.Error())
 	}
 }
 
@@ -150,16 +152,15 @@ func (p *prober) end() []string {
 	p.all.Wait()
 	time.Sleep(50 * time.Millisecond)
 	_ = p.sink.SetReadDeadline(time.Now().Add(time.Millisecond))
-	got := 0
-	for buf := make([]byte, 64); ; got++ {
+	for buf := make([]byte, 64); ; p.gotIn++ {
 		if _, _, err := p.sink.ReadFromUDP(buf); err != nil {
 			break
 		}
 	}
-	if got > 0 {
-		p.report(fmt.Errorf("%d of %d packets came to a port that was closed all the time", got, p.flooded.Load()))
+	if p.gotIn > 0 {
+		p.report(fmt.Errorf("%d of %d packets came to a port that was closed all the time", p.gotIn, p.flooded.Load()))
 	}
-	return p.wrong
+	return p.says
 }
 
 func (p *prober) ended() bool {
@@ -196,8 +197,8 @@ func (p *prober) flood() error {
 // after a second.
 const patience = 700 * time.Millisecond
 
-// connect opens a connection every half a millisecond, and fails if one does not do
-// as it should.
+// connect opens a connection every half a millisecond, and counts those that do not
+// do as they should.
 func (p *prober) connect(i, port int, open bool) error {
 	type attempt struct {
 		fd    int
@@ -209,13 +210,15 @@ func (p *prober) connect(i, port int, open bool) error {
 			unix.Close(a.fd)
 		}
 	}()
-	settle := func(a attempt) error {
+	settle := func(a attempt) {
 		connected := connected(a.fd)
 		unix.Close(a.fd)
-		if connected != open {
-			return fmt.Errorf("connection %d to port %d: connected %v after %s", p.tried[i].Load(), port, connected, time.Since(a.since))
+		if connected == open {
+			return
 		}
-		return nil
+		if p.wrong[i].Add(1) == 1 {
+			p.report(fmt.Errorf("connection %d to port %d: connected %v after %s", p.tried[i].Load(), port, connected, time.Since(a.since)))
+		}
 	}
 	limit := 50 * time.Millisecond
 	if open {
@@ -233,9 +236,7 @@ func (p *prober) connect(i, port int, open bool) error {
 		for len(waiting) > 0 && (open && connected(waiting[0].fd) || time.Since(waiting[0].since) > limit) {
 			first := waiting[0]
 			waiting = waiting[1:]
-			if err := settle(first); err != nil {
-				return err
-			}
+			settle(first)
 		}
 		time.Sleep(500 * time.Microsecond)
 	}

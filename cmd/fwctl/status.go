@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fwctl/fwctl/apply"
+	"github.com/fwctl/fwctl/rules"
 )
 
 func newStatus(g *global) *cobra.Command {
@@ -72,12 +73,20 @@ func (g *global) standing(s *apply.Status) {
 	for _, id := range s.Expired {
 		line("expired", "%s", id)
 	}
+	for _, e := range s.Temporary {
+		line("until", "%s", until(e))
+	}
 	for _, m := range s.Managers {
 		line("beside", "%s (%s)%s", m.Name, m.Sign, after(": ", m.Advice))
 	}
 	for _, w := range s.Warnings {
 		g.ui.warn("%s", w)
 	}
+}
+
+// until says when a rule ends.
+func until(e rules.Ending) string {
+	return fmt.Sprintf("%s  %s, %s", e.Until.Local().Format(timeForm), e.Rule, e.At)
 }
 
 // waiting says of a change what it waits for.
