@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +159,48 @@ func TestCut(t *testing.T) {
 	}
 	if out := b.want(0, "apply", "--no-confirm", "--json", narrow); strings.Contains(out, `"changed": true`) {
 		t.Errorf("a second apply changes something: %s", out)
+	}
+}
+
+// A list of bogons that has the link-local addresses in it does not cut IPv6 off:
+// neighbours find each other all the same.
+func TestBogonsLeaveIPv6(t *testing.T) {
+	for _, backend := range boxBackends {
+		t.Run(backend.name, func(t *testing.T) {
+			b := bare(t, backend)
+			p := b.plug()
+			b.sh("ip address add 2001:db8:77::1/64 dev mgmt0 nodad")
+			err := within(p.ns, func() error {
+				return exec.Command("ip", "address", "add", "2001:db8:77::2/64", "dev", "up0", "nodad").Run()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var l net.Listener
+			if err := b.in(func() (err error) { l, err = net.Listen("tcp6", "[::]:22"); return err }); err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			policy := b.write("bogons.toml", "version = 1\n[defaults]\npublished = \"ignore\"\n[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n"+
+				"[block.bogons]\nfrom = [\"fe80::/10\", \"::/8\", \"100::/64\", \"0.0.0.0/8\", \"169.254.0.0/16\", \"240.0.0.0/4\"]\n")
+			b.want(0, "apply", "--no-confirm", policy)
+			for range 3 {
+				// From the link-local addresses, as when a router asks.
+				b.sh("ip -6 neigh flush dev mgmt0")
+				err := within(p.ns, func() error {
+					if err := exec.Command("ip", "-6", "neigh", "flush", "dev", "up0").Run(); err != nil {
+						return err
+					}
+					c, err := net.DialTimeout("tcp6", "[2001:db8:77::1]:22", 5*time.Second)
+					if err == nil {
+						c.Close()
+					}
+					return err
+				})
+				if err != nil {
+					t.Errorf("%v\n%s", err, b.sh("ip -6 neigh"))
+				}
+			}
+		})
 	}
 }
