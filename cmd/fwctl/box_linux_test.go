@@ -29,7 +29,9 @@ type box struct {
 	old, new string // policies: the confirmed one, and one that opens and closes
 	foreign  string
 	state    string // what a boot would load
-	path     string // a directory of programs that come before the host's
+	// newBackend makes the new policy go by another backend than the old.
+	newBackend []string
+	path       string // a directory of programs that come before the host's
 }
 
 // boxBackend is a backend and rules of others that make fwctl choose it.
@@ -158,10 +160,14 @@ func (b *box) want(status int, args ...string) string {
 	return said
 }
 
-// obeyOld makes the host obey the old policy.
+// obeyOld makes the host obey the old policy, by the box's backend.
 func (b *box) obeyOld() {
 	b.Helper()
-	b.want(0, "apply", "--no-confirm", b.old)
+	args := []string{"apply", "--no-confirm", b.old}
+	if b.backend.name == "nftables" {
+		args = append(args, "--backend", "nftables")
+	}
+	b.want(0, args...)
 	b.state = b.confirmed()
 }
 

@@ -87,49 +87,58 @@ func TestHangUp(t *testing.T) {
 // fwctl, killed at any system call of an apply, leaves the old policy in force; the
 // next apply works.
 func TestKilledAnywhere(t *testing.T) {
-	eachBackend(t, func(b *box) {
-		b.obeyOld()
-		whole := b.killed(0, false)
-		if whole.Killed || whole.Status.ExitStatus() != 0 {
-			b.Fatalf("%+v", whole)
-		}
-		b.want(0, "rollback")
-		r := rand.New(rand.NewPCG(gen.Seed(b.T), 32+uint64(len(b.backend.name))))
-		n := gen.Dose(b.T, "FWCTL_KILLS", 12)
-		kills := 0
-		for i := range n {
-			at, after := 1+r.IntN(whole.Calls), i%2 == 1
-			if n >= whole.Calls { // every one of them, and then behind it
-				at, after = 1+i%whole.Calls, i/whole.Calls%2 == 1
-			}
-			out := b.killed(at, after)
-			if !out.Killed {
-				b.quiet(20 * time.Second)
-				continue // this run made fewer
-			}
-			kills++
-			b.quiet(30 * time.Second)
-			b.stands(fmt.Sprintf("killed at call %d of %d (number %d)", at, whole.Calls, out.Call))
-			b.tidy(fmt.Sprintf("killed at call %d", at))
-			if i%5 == 0 {
-				b.want(0, "apply", "--no-confirm", b.new)
-				if got := b.decides(); got != "new" {
-					b.Errorf("after that apply: %s", got)
-				}
-				b.obeyOld()
-			}
-			if b.Failed() {
-				return
-			}
-		}
-		b.Logf("%d kills at %d calls", kills, whole.Calls)
+	eachBackend(t, (*box).dieAnywhere)
+	t.Run("from nftables to iptables", func(t *testing.T) {
+		t.Parallel()
+		b := newBox(t, boxBackends[0])
+		b.newBackend = []string{"--backend", "iptables"}
+		b.dieAnywhere()
 	})
+}
+
+func (b *box) dieAnywhere() {
+	b.Helper()
+	b.obeyOld()
+	whole := b.killed(0, false)
+	if whole.Killed || whole.Status.ExitStatus() != 0 {
+		b.Fatalf("%+v", whole)
+	}
+	b.want(0, "rollback")
+	r := rand.New(rand.NewPCG(gen.Seed(b.T), 32+uint64(len(b.backend.name))))
+	n := gen.Dose(b.T, "FWCTL_KILLS", 12)
+	kills := 0
+	for i := range n {
+		at, after := 1+r.IntN(whole.Calls), i%2 == 1
+		if n >= whole.Calls { // every one of them, and then behind it
+			at, after = 1+i%whole.Calls, i/whole.Calls%2 == 1
+		}
+		out := b.killed(at, after)
+		if !out.Killed {
+			b.quiet(20 * time.Second)
+			continue // this run made fewer
+		}
+		kills++
+		b.quiet(30 * time.Second)
+		b.stands(fmt.Sprintf("killed at call %d of %d (number %d)", at, whole.Calls, out.Call))
+		b.tidy(fmt.Sprintf("killed at call %d", at))
+		if i%5 == 0 {
+			b.want(0, append([]string{"apply", "--no-confirm", b.new}, b.newBackend...)...)
+			if got := b.decides(); got != "new" {
+				b.Errorf("after that apply: %s", got)
+			}
+			b.obeyOld()
+		}
+		if b.Failed() {
+			return
+		}
+	}
+	b.Logf("%d kills at %d calls", kills, whole.Calls)
 }
 
 // killed runs an apply of the new policy that is killed at a system call.
 func (b *box) killed(at int, after bool) (out fault.Outcome) {
 	b.Helper()
-	c := b.fwctl("apply", "--detach", "--confirm", "1s", b.new)
+	c := b.fwctl(append([]string{"apply", "--detach", "--confirm", "1s", b.new}, b.newBackend...)...)
 	err := b.in(func() (err error) { out, err = fault.Kill(c, at, after); return err })
 	if err != nil {
 		b.Fatal(err)
