@@ -40,11 +40,7 @@ const establishedTime = 5 * 24 * time.Hour
 // take a packet of theirs for a new connection, and one that this host has opened
 // would not hear any more from its other end.
 func track() error {
-	conns, err := live.Established()
-	if err != nil {
-		return err
-	}
-	listeners, err := live.Listeners()
+	conns, outgoing, err := sockets()
 	if err != nil {
 		return err
 	}
@@ -57,9 +53,9 @@ func track() error {
 		if t.Local.Addr().IsLoopback() || t.Remote.Addr().IsLoopback() {
 			continue // these are accepted without being asked about
 		}
-		first := live.Connection{Proto: packet.TCP, Src: t.Local, Dst: t.Remote}
-		if slices.ContainsFunc(listeners, func(l live.Listener) bool { return l.Proto == packet.TCP && l.Addr.Port() == t.Local.Port() }) {
-			first.Src, first.Dst = t.Remote, t.Local
+		first := live.Connection{Proto: packet.TCP, Src: t.Remote, Dst: t.Local}
+		if slices.Contains(outgoing, t) {
+			first.Src, first.Dst = t.Local, t.Remote
 		}
 		if err := enter(c, first); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("track connections: %w", err)

@@ -19,6 +19,7 @@ type Question struct {
 	Host        *live.HostRules
 	Connections []live.Connection
 	Listeners   []live.Listener
+	Sockets     []live.TCPConnection // of this host
 	Route       func(netip.Addr) string // the interface by which the host reaches an address, "" if by none
 	Now         time.Time
 	Budget      int // nodes of diagrams at one hook and in one family; 0: DefaultBudget
@@ -86,7 +87,7 @@ func Make(q Question) (*Plan, error) {
 	if q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
-	p := &Plan{Exposure: []Change{}, Sessions: []Session{}, Listeners: []Touched{}, Temporary: q.Policy.Temporary(q.Now), Unread: q.Host.Unread}
+	p := &Plan{Exposure: []Change{}, Sessions: sessions(q), Listeners: []Touched{}, Temporary: q.Policy.Temporary(q.Now), Unread: q.Host.Unread}
 	for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
 		for _, is6 := range []bool{false, true} {
 			err := p.add(q, hook, is6)
@@ -112,9 +113,6 @@ func familyName(is6 bool) string {
 func (p *Plan) add(q Question, hook packet.Hook, is6 bool) error {
 	l, err := newLane(q, hook, is6)
 	if err != nil {
-		return err
-	}
-	if err := p.sessions(q, l); err != nil {
 		return err
 	}
 	for _, k := range []Kind{Opened, Closed} {

@@ -1,71 +1,28 @@
 package plan
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 )
 
-// sessions adds the live connections at the lane's hook that the policy would not
-// accept if they began now. Limits count as unspent.
-func (p *Plan) sessions(q Question, l *lane) error {
-	accepted, err := l.space.Ever(l.accepts.policy)
-	if err != nil {
-		return err
-	}
-	for _, c := range q.Connections {
-		f := l.opener(q, c)
-		if f == nil || f.Hook != l.hook || f.In == "lo" || f.Out == "lo" {
-			continue
-		}
-		facts := f.Facts()
-		facts.SetKinds(q.Host.Addrs(l.is6))
-		if l.space.Eval(accepted, facts) != packet.False {
-			continue
-		}
-		d := q.Policy.Decide(*f, q.Now)
-		s := Session{Packet: f.String(), Rule: defaultOf(l.hook)}
-		if d.Rule != nil {
+// sessions are the live connections that the policy would not accept if they began
+// now. Limits count as unspent.
+func sessions(q Question) []Session {
+	out := []Session{}
+	for _, u := range live.Judge(q.Policy, q.Connections, live.Outgoing(q.Sockets, q.Listeners), q.Host.Addrs, q.Route, q.Now) {
+		s := Session{Packet: u.Packet.String(), Rule: defaultOf(u.Packet.Hook)}
+		if d := u.Decision; d.Rule != nil {
 			s.Rule, s.At = d.Rule.ID(), d.Rule.Pos.String()
 		}
-		p.Sessions = append(p.Sessions, s)
+		out = append(out, s)
 	}
-	return nil
+	return out
 }
 
 func defaultOf(h packet.Hook) string {
 	return map[packet.Hook]string{packet.Input: "defaults.inbound", packet.Output: "defaults.outbound", packet.Forward: "defaults.routed"}[h]
-}
-
-// opener returns the first packet of a connection, nil if it is of the other
-// family.
-func (l *lane) opener(q Question, c live.Connection) *packet.Packet {
-	if c.Dst.Addr().Is6() != l.is6 {
-		return nil
-	}
-	p := &packet.Packet{Src: c.Src.Addr(), Dst: c.Dst.Addr(), Proto: c.Proto}
-	if c.Proto.HasPorts() {
-		p.SrcPort, p.DstPort = c.Src.Port(), c.Dst.Port()
-	}
-	if c.Proto == packet.TCP {
-		p.Flags = packet.SYN
-	}
-	own := q.Host.Addrs(l.is6)
-	isOwn := func(a netip.Addr) bool {
-		v := packet.AddrValue(a)
-		return own.Local.Contains(v) || own.Broadcast.Contains(v)
-	}
-	switch {
-	case isOwn(c.Dst.Addr()) || c.Dst.Addr().IsMulticast() && !isOwn(c.Src.Addr()):
-		p.Hook, p.In = packet.Input, q.Route(c.Src.Addr())
-	case isOwn(c.Src.Addr()):
-		p.Hook, p.Out = packet.Output, q.Route(c.Dst.Addr())
-	default:
-		p.Hook, p.In, p.Out = packet.Forward, q.Route(c.Src.Addr()), q.Route(c.Dst.Addr())
-	}
-	return p
 }
 
 // listeners adds those that a change at the input hook is about.

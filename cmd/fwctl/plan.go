@@ -105,6 +105,9 @@ func planFor(ctx context.Context, o apply.Options, budget int) (*plan.Plan, erro
 	if q.Listeners, err = live.Listeners(); err != nil {
 		return nil, err
 	}
+	if q.Sockets, err = live.Established(); err != nil {
+		return nil, err
+	}
 	return plan.Make(q)
 }
 
