@@ -19,7 +19,7 @@ type Question struct {
 	Host        *live.HostRules
 	Connections []live.Connection
 	Listeners   []live.Listener
-	Sockets     []live.TCPConnection // of this host
+	Sockets     []live.TCPConnection    // of this host
 	Route       func(netip.Addr) string // the interface by which the host reaches an address, "" if by none
 	Now         time.Time
 	Budget      int // nodes of diagrams at one hook and in one family; 0: DefaultBudget
