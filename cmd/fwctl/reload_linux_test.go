@@ -101,12 +101,13 @@ type prober struct {
 	wrong   [2]atomic.Int64 // of these
 	mu      sync.Mutex
 	says    []string // what went wrong, the first of each kind
-	gotIn   int      // packets of the flood
+	gotIn   int      // packets of the flood, once heard is closed
+	heard   chan struct{}
 }
 
 func newProber(b *box) *prober {
 	b.Helper()
-	p := &prober{box: b, peer: b.plug(), stop: make(chan struct{})}
+	p := &prober{box: b, peer: b.plug(), stop: make(chan struct{}), heard: make(chan struct{})}
 	for _, port := range []int{openPort, closedPort} {
 		l := b.listen(fmt.Sprint(port))
 		go func() {
@@ -132,10 +133,21 @@ func newProber(b *box) *prober {
 	} else {
 		c.Close()
 	}
+	go p.hear()
 	p.all.Go(func() { p.report(within(p.peer.ns, p.flood)) })
 	p.all.Go(func() { p.report(within(p.peer.ns, func() error { return p.connect(0, openPort, true) })) })
 	p.all.Go(func() { p.report(within(p.peer.ns, func() error { return p.connect(1, closedPort, false) })) })
 	return p
+}
+
+// hear counts what comes to the closed port, until it is told to stop.
+func (p *prober) hear() {
+	defer close(p.heard)
+	for buf := make([]byte, 64); ; p.gotIn++ {
+		if _, _, err := p.sink.ReadFromUDP(buf); err != nil {
+			return
+		}
+	}
 }
 
 func (p *prober) report(err error) {
@@ -151,12 +163,8 @@ func (p *prober) end() []string {
 	close(p.stop)
 	p.all.Wait()
 	time.Sleep(50 * time.Millisecond)
-	_ = p.sink.SetReadDeadline(time.Now().Add(time.Millisecond))
-	for buf := make([]byte, 64); ; p.gotIn++ {
-		if _, _, err := p.sink.ReadFromUDP(buf); err != nil {
-			break
-		}
-	}
+	_ = p.sink.SetReadDeadline(time.Now())
+	<-p.heard
 	if p.gotIn > 0 {
 		p.report(fmt.Errorf("%d of %d packets came to a port that was closed all the time", p.gotIn, p.flooded.Load()))
 	}
