@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo run besides Go and make: the tools that
-# talk to netfilter, and tmux. Only what is missing, only on Debian and its
-# children, only as root; else it names what to install and fails. Silent when all
-# is there.
+# talk to netfilter, tmux, and systemd, which the tests run in namespaces. Only what
+# is missing, only on Debian and its children, only as root; else it names what to
+# install and fails. Silent when all is there.
 set -euo pipefail
 
 [ "$(uname -s)" = Linux ] || exit 0 # elsewhere no test needs them
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # program:Debian's package
-wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps tmux:tmux)
+wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps tmux:tmux systemctl:systemd)
 
 missing=()
 for w in "${wanted[@]}"; do
