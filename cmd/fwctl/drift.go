@@ -46,6 +46,11 @@ only if nothing else can let packets pass: XDP programs, filters of tc, flowtabl
 and chains of the families netdev and bridge are named, and count as unknown.
 --known names those of them, and managers, that are meant to be there.
 
+The journal is told of each drift from the confirmed policy once, and when it is
+over. fwctl-drift.timer asks every quarter of an hour, if it is enabled; a drift
+makes fwctl-drift.service fail. For other flags, such as --known, use
+"systemctl edit fwctl-drift.service".
+
 Exit status: 0 in sync; 1 drift; 2 error; 3 cannot tell. With --format nagios: 0
 in sync; 2 opened or tampered; 1 closed, manager or answer; 3 cannot tell, or
 error.`,
@@ -98,6 +103,9 @@ func (g *global) drift(ctx context.Context, args []string, d driftFlags) error {
 	done()
 	if err != nil {
 		return d.failed(g.ui, err)
+	}
+	if len(args) == 0 {
+		a.tell(g.runDir)
 	}
 	if err := d.write(g, a); err != nil {
 		return err
