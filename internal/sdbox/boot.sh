@@ -34,7 +34,7 @@ chmod 1777 "$root/tmp"
 for u in systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-udev-trigger.service \
   systemd-modules-load.service systemd-sysctl.service systemd-binfmt.service systemd-random-seed.service systemd-logind.service \
   systemd-sysusers.service systemd-firstboot.service systemd-machine-id-commit.service systemd-repart.service \
-  systemd-journald-audit.socket systemd-update-utmp.service systemd-update-utmp-runlevel.service \
+  dbus.socket dbus.service systemd-journald-audit.socket systemd-update-utmp.service systemd-update-utmp-runlevel.service \
   proc-sys-fs-binfmt_misc.automount dev-hugepages.mount dev-mqueue.mount getty.target \
   sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount; do
   ln -s /dev/null "$root/etc/systemd/system/$u"

@@ -31,9 +31,9 @@ const (
 
 // Box is a systemd that runs. [Start] makes one.
 type Box struct {
-	testing.TB
 	Booted time.Duration // how long it took
 
+	tb     testing.TB
 	cgroup string
 	pid    int
 	log    bytes.Buffer // what it said before there was a journal
@@ -48,7 +48,7 @@ type Box struct {
 // skipped; where the environment variable CI is "true", only for the latter.
 func Start(tb testing.TB, seed string, in func(func() error) error) *Box {
 	tb.Helper()
-	b := &Box{TB: tb}
+	b := &Box{tb: tb}
 	if err := b.prepare(); err != nil {
 		if os.Getenv("CI") == "true" && !errors.Is(err, errCgroup) {
 			tb.Fatal(err)
@@ -192,9 +192,9 @@ func (b *Box) ended() bool {
 
 // stop ends everything in the box, and shows the journal if the test has failed.
 func (b *Box) stop() {
-	if b.Failed() && b.pid > 0 {
+	if b.tb.Failed() && b.pid > 0 {
 		out, _ := b.Command("journalctl", "-b", "--no-pager", "-o", "short-monotonic").CombinedOutput()
-		b.Logf("%s%s", b.log.String(), out)
+		b.tb.Logf("%s%s", b.log.String(), out)
 	}
 	_ = b.alive.Close()
 	_ = b.reaper.Wait()
@@ -202,7 +202,7 @@ func (b *Box) stop() {
 		_ = b.first.Wait()
 	}
 	if _, err := os.Stat(b.cgroup); err == nil {
-		b.Errorf("%s is left", b.cgroup)
+		b.tb.Errorf("%s is left", b.cgroup)
 	}
 }
 
@@ -215,23 +215,23 @@ func (b *Box) Command(args ...string) *exec.Cmd {
 	return c
 }
 
-// Run runs a line of the shell and returns its exit status and all that it said.
-func (b *Box) Run(line string) (status int, said string) {
-	b.Helper()
+// Try runs a line of the shell and returns its exit status and all that it said.
+func (b *Box) Try(line string) (status int, said string) {
+	b.tb.Helper()
 	c := b.Command("sh", "-c", line)
 	out, _ := c.CombinedOutput()
 	if c.ProcessState == nil {
-		b.Fatalf("%s: did not run", line)
+		b.tb.Fatalf("%s: did not run", line)
 	}
 	return c.ProcessState.ExitCode(), string(out)
 }
 
 // Sh runs a line of the shell, which has to succeed.
 func (b *Box) Sh(line string) string {
-	b.Helper()
-	status, said := b.Run(line)
+	b.tb.Helper()
+	status, said := b.Try(line)
 	if status != 0 {
-		b.Fatalf("%s: status %d\n%s", line, status, said)
+		b.tb.Fatalf("%s: status %d\n%s", line, status, said)
 	}
 	return strings.TrimSpace(said)
 }
