@@ -15,9 +15,18 @@ no policy file, no name server and no interface. If it cannot be read, the one
 before it is loaded; if that cannot be read either, a set of the necessary
 baseline, established connections and the services of [safety] keep.
 
+On hosts with systemd fwctl.service runs it before the network comes up, if it is
+enabled: "systemctl enable fwctl.service". A reload of the unit runs it again; a stop
+leaves the rules in force, "fwctl off" removes them. If nftables.service,
+netfilter-persistent.service, iptables.service or ip6tables.service is restarted or
+reloaded, which flushes what is fwctl's as well, the unit loads it again, some tenth
+of a second later. After a plain stop of nftables.service the host stays open until
+that or fwctl.service is started: disable it without stopping it.
+
 Exit status: 0 loaded, or fwctl is switched off; 2 error.`,
-		Example: `  fwctl boot`,
-		Args:    atMost(0),
+		Example: `  fwctl boot
+  systemctl enable fwctl.service       do it at each start-up`,
+		Args: atMost(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o, err := g.options(defaultPolicy)
 			if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fwctl/fwctl/apply"
 )
 
 //go:generate go test . -run TestDocs -update
@@ -93,10 +95,24 @@ func manPage(root *cobra.Command) string {
 	for _, f := range [][2]string{
 		{defaultPolicy, "the policy that is meant when none is named"},
 		{"/var/lib/fwctl", "the confirmed policy and the one before it (/var/db/fwctl on BSD)"},
-		{"/run/fwctl", "the lock"},
+		{"/run/fwctl", "the lock, and what drift has told of"},
+		{"fwctl.service", "the unit of systemd(1) that runs boot before the network comes up"},
+		{"fwctl-drift.timer", "the one that asks every quarter of an hour for drift"},
 	} {
 		p(".TP\n.I %s\n%s", roff(f[0]), roff(f[1]))
 	}
+	p(".SH JOURNAL\nThe systemd journal is told of what becomes of the rules. Each kind of event has a\nmessage id, which never changes.")
+	for _, e := range [][2]string{
+		{apply.AppliedID, "the kernel was changed"},
+		{apply.ConfirmedID, "a change was confirmed"},
+		{apply.RolledBackID, "a change was taken back"},
+		{apply.RefusedID, "a policy was refused; nothing was changed"},
+		{driftFoundID, "the host does not do what the confirmed policy says, or in another way than before"},
+		{driftClearedID, "that is over"},
+	} {
+		p(".TP\n.B MESSAGE_ID=%s\n%s", e[0], roff(e[1]))
+	}
+	p(".PP\nFields: FWCTL_ACTION, FWCTL_POLICY, FWCTL_DIGEST, FWCTL_BACKEND, FWCTL_USER,\nFWCTL_TOKEN, FWCTL_CHANGES and FWCTL_UNTIL of changes; FWCTL_VERDICT, FWCTL_FINDINGS\nand FWCTL_PACKET, a packet that shows the worst, of drift.")
 	p(".SH SEE ALSO\n.BR nft (8),\n.BR iptables (8),\n.BR ipset (8),\n.BR pf.conf (5)")
 	return b.String()
 }
