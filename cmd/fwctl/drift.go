@@ -26,7 +26,8 @@ func newDrift(g *global) *cobra.Command {
 every program, and holds it against the policy: the confirmed one, or POLICY. It
 proves that both mean the same for every packet, or shows packets that fare
 otherwise, each with the rule of the host and the line of the policy that decide
-on it. It changes nothing and needs CAP_NET_ADMIN.
+on it. It changes nothing and needs CAP_NET_ADMIN; to read rules of iptables-legacy
+CAP_NET_RAW, too.
 
 The findings, worst first:
 

@@ -359,6 +359,15 @@ func TestBootWhileOthersAreBusy(t *testing.T) {
 	}
 }
 
+// A disk that cannot be written does not keep the rules from being loaded.
+func TestBootFromAReadOnlyDisk(t *testing.T) {
+	m := newMachine(t, boxBackends[0], nil)
+	m.boot()
+	m.Sh("chmod 0755 /var/lib/fwctl; mount --bind -o ro /var/lib/fwctl /var/lib/fwctl; systemctl start fwctl")
+	m.wantObeys("old", "from a state that cannot be written")
+	m.nothingFailed()
+}
+
 // nextRun waits until a unit has run once more, and returns how that ended.
 func (m *machine) nextRun(unit string) string {
 	m.Helper()
