@@ -467,6 +467,8 @@ func TestWatchdogUnit(t *testing.T) {
 			m.Sh("systemctl reload fwctl")
 			m.wantObeys("old", "fwctl.service was reloaded")
 			m.await("test -z \"$(" + watchdogs + ")\"")
+			m.Sh("fwctl apply --detach --confirm 10m /etc/fwctl/new.toml; systemctl daemon-reload; systemctl stop 'fwctl-watchdog-*'")
+			m.wantObeys("old", "the watchdog was stopped")
 			m.nothingFailed()
 		})
 	}
