@@ -63,15 +63,15 @@ const victim = "FWCTL_SDBOX_VICTIM"
 
 // A test that is killed leaves nothing either.
 func TestBoxOfAKilledTest(t *testing.T) {
-	if os.Getenv(victim) != "" {
-		b := Start(t, t.TempDir(), nil)
+	if seed := os.Getenv(victim); seed != "" {
+		b := Start(t, seed, nil)
 		os.Stdout.WriteString(b.cgroup + "\n")
 		b.Command("sleep", "60").Run()
 		return
 	}
 	Start(t, t.TempDir(), nil) // skips where it has to
 	c := exec.Command(os.Args[0], "-test.run=^TestBoxOfAKilledTest$")
-	c.Env = append(os.Environ(), victim+"=1")
+	c.Env = append(os.Environ(), victim+"="+t.TempDir())
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err == nil {
