@@ -447,7 +447,8 @@ func TestWatchdogUnit(t *testing.T) {
 			m.boot()
 			m.login("fwctl apply --detach --confirm 3s --json /etc/fwctl/new.toml > /tmp/part && mv /tmp/part /tmp/said")
 			until := deadline(m, m.await("cat /tmp/said"))
-			m.Sh("systemctl kill --kill-whom=all -s KILL login.scope && ! systemctl is-active --quiet login.scope || systemctl stop login.scope")
+			m.Sh("systemctl kill --kill-whom=all -s KILL login.scope")
+			m.await("! systemctl is-active --quiet login.scope")
 			if n := strings.Count(m.Sh(watchdogs), "running"); n != 1 {
 				t.Errorf("%d watchdogs run", n)
 			}
