@@ -455,7 +455,8 @@ func TestWatchdogUnit(t *testing.T) {
 			m.wantObeys("new", "before the deadline")
 			got := m.during(func() { time.Sleep(time.Until(until.Add(time.Second))) }, openInOld, openInNew)
 			back := got[openInOld].First.Sub(until)
-			if back < 0 || back > 500*time.Millisecond || got[openInNew].Last.After(until.Add(500*time.Millisecond)) {
+			late := max(500*time.Millisecond, m.Booted) // a boot takes less, but where others keep the machine busy
+			if back < 0 || back > late || got[openInNew].Last.After(until.Add(late)) {
 				t.Errorf("taken back %v after the deadline; the new port answered until %v after it", back, got[openInNew].Last.Sub(until))
 			}
 			m.wantObeys("old", "after the deadline")
