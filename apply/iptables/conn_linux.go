@@ -126,12 +126,17 @@ func (c *Conn) variantOf(ctx context.Context, path string) Variant {
 // one with the rules of others, or the one that plain "iptables" runs.
 func (c *Conn) choose(ctx context.Context, asked Variant, all [][]family) error {
 	holds := make([]holding, len(all))
+	var unread error // what it has may be fwctl's
 	for i, fs := range all {
 		h, err := c.holds(ctx, fs)
 		if err != nil {
-			c.Notes = append(c.Notes, fmt.Sprintf("the rules of the %s variant of iptables cannot be read: %v", fs[0].variant, err))
+			unread = fmt.Errorf("the rules of the %s variant of iptables cannot be read: %w", fs[0].variant, err)
+			c.Notes = append(c.Notes, unread.Error())
 		}
 		holds[i] = h
+	}
+	if unread != nil && asked == Auto && !slices.ContainsFunc(holds, func(h holding) bool { return h.own }) {
+		return unread
 	}
 	i, why := pick(asked, all, holds)
 	if i < 0 {

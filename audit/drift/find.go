@@ -113,11 +113,26 @@ func Find(q Question) (*Report, error) {
 	if err := errors.Join(err, own.err); err != nil {
 		return nil, err
 	}
+	r.doubt(q)
 	r.tampered(own.changes)
 	r.surroundings(q)
 	r.sort()
 	r.judge()
 	return r, nil
+}
+
+// doubt says of what the rules that were read let in that others may refuse it. What is
+// refused stays refused.
+func (r *Report) doubt(q Question) {
+	if len(q.Host.Unread) == 0 {
+		return
+	}
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Kind == Opened {
+			f.Kind, f.Would = Unknown, Opened.String()
+			f.Details = append(f.Details, "unless rules that were not read refuse it")
+		}
+	}
 }
 
 // compareAll compares all hooks, the two families at the same time.

@@ -236,7 +236,9 @@ func (g *global) applied(out *apply.Outcome) {
 	}
 	if p := out.Pending; p != nil {
 		u.say("not confirmed: at %s the rules from before come back", p.Until.Local().Format(time.TimeOnly))
-		u.hint("open a new connection to this host and run `fwctl confirm` there; Ctrl-C, or `fwctl rollback`, takes the change back now")
+		if !u.quiet {
+			u.hint("open a new connection to this host and run `fwctl confirm` there; Ctrl-C, or `fwctl rollback`, takes the change back now")
+		}
 	}
 }
 
