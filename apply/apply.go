@@ -135,17 +135,17 @@ func Rollback(ctx context.Context, o Options, back int) (*Outcome, error) {
 		return nil, err
 	}
 	o.Files, o.Policy, o.Load = b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), b.load()
-	return do(ctx, o, "rollback", b.Host.Names)
+	return do(ctx, o, "rollback", b)
 }
 
-// do is Apply for a policy whose names had these addresses before.
-func do(ctx context.Context, o Options, action string, names map[string][]netip.Addr) (*Outcome, error) {
+// do is Apply, of a stored policy if there is one.
+func do(ctx context.Context, o Options, action string, old *stored) (*Outcome, error) {
 	lock, err := TakeLock(ctx, o.RunDir, "apply", 0)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
-	c := &change{Options: o, store: NewStore(o.StateDir), lock: lock, action: action, known: names}
+	c := &change{Options: o, store: NewStore(o.StateDir), lock: lock, action: action, old: old}
 	if err := c.free(ctx); err != nil {
 		return nil, err
 	}
@@ -161,7 +161,12 @@ func do(ctx context.Context, o Options, action string, names map[string][]netip.
 		}
 		return c.out, c.dryRun(ctx)
 	}
-	err = c.guarded(ctx)
+	return c.out, c.carryOut(ctx)
+}
+
+// carryOut makes the change, and lets the watchdog go where nothing is left to do.
+func (c *change) carryOut(ctx context.Context) error {
+	err := c.guarded(ctx)
 	if err != nil {
 		c.refused(err)
 	}
@@ -171,7 +176,7 @@ func do(ctx context.Context, o Options, action string, names map[string][]netip.
 	case c.out == nil || c.out.Pending == nil:
 		c.watch.end()
 	}
-	return c.out, err
+	return err
 }
 
 // free sees that no other change waits; one that was broken off is settled.
@@ -225,8 +230,9 @@ type change struct {
 	lastOf  *rules.Ruleset // of before, once it was asked for
 	had     []string       // backends that held something of fwctl's before
 	out     *Outcome
-	action  string                  // for the history
-	known   map[string][]netip.Addr // names as they were once
+	action  string            // for the history
+	old     *stored           // where the policy comes from, nil if from its files
+	missed  map[string]string // names and feeds whose last good answer stays, and why
 	lock    *Lock
 	watch   *watch   // nil: there is no watchdog
 	pending *trial   // from the first moment at which the kernel may be another
@@ -250,6 +256,9 @@ func (c *change) unchanged(ctx context.Context) *Outcome {
 	}
 	if !r.Inputs.same(c.Files, &host) {
 		return nil
+	}
+	if c.old == nil && !c.DryRun {
+		c.store.allGood()
 	}
 	out := newOutcome(c.Policy)
 	out.Digest, out.Choice = r.Digest, Choice{r.Backend, "in use"}
@@ -334,17 +343,19 @@ func (c *change) render(ctx context.Context) error {
 
 // load reads the policy and resolves it with the host's facts.
 func (c *change) load(ctx context.Context) error {
-	p, ps := rules.Load(c.Files, c.Policy, c.Load)
-	if err := c.heed(ps); err != nil {
+	if c.policy == nil { // a refresh has read it
+		p, ps := rules.Load(c.Files, c.Policy, c.Load)
+		if err := c.heed(ps); err != nil {
+			return err
+		}
+		c.policy = p
+		c.recall()
+	}
+	c.out.Digest = Digest(c.policy.Sources)
+	if err := c.names(ctx, c.policy.Names()); err != nil {
 		return err
 	}
-	c.policy = p
-	c.out.Digest = Digest(p.Sources)
-	c.recall()
-	if err := c.names(ctx, p.Names()); err != nil {
-		return err
-	}
-	rs, ps := rules.Resolve(p, c.host)
+	rs, ps := rules.Resolve(c.policy, c.host)
 	c.ruleset = rs
 	if err := c.heed(ps); err != nil || c.DryRun {
 		return err
@@ -381,15 +392,15 @@ func (c *change) recall() {
 }
 
 // names resolves the policy's DNS names. For a name that DNS does not answer,
-// the last good answer stays.
+// the last good answer stays. A refresh has asked before.
 func (c *change) names(ctx context.Context, names []string) error {
-	if len(names) == 0 {
+	if len(names) == 0 || c.action == refreshing {
 		return nil
 	}
 	found, err := live.Resolve(ctx, names)
-	known := c.known
-	if known == nil && c.before != nil {
-		known = c.before.Host.Names
+	known := map[string][]netip.Addr{}
+	if old := cmp.Or(c.old, c.before); old != nil {
+		known = old.Host.Names
 	}
 	for _, n := range names {
 		if _, ok := found[n]; ok {
@@ -400,6 +411,7 @@ func (c *change) names(ctx context.Context, names []string) error {
 			return fmt.Errorf("%w; there is no earlier answer to fall back to", err)
 		}
 		found[n] = last
+		c.miss(n, whyUnresolved(err, n))
 		c.warn("%s does not resolve now; its last known addresses stay", n)
 	}
 	c.host.Names = found
@@ -409,7 +421,7 @@ func (c *change) names(ctx context.Context, names []string) error {
 // published refuses a policy that would seem to judge translated ports. This
 // version leaves them alone, so the policy has to say that it does.
 func (c *change) published(s *live.Survey) error {
-	if c.ruleset.Published == rules.PublishedIgnore {
+	if c.ruleset.Published == rules.PublishedIgnore || c.action == refreshing {
 		return nil
 	}
 	if len(s.Translations) > 0 {

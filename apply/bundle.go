@@ -108,6 +108,8 @@ type stored struct {
 	Host     *rules.Host
 	files    fs.FS
 	profiles fs.FS
+	policy   *rules.Policy // what meaning found, perhaps a million addresses: once
+	meant    *rules.Ruleset
 }
 
 func decodeBundle(path string, payload []byte) (*stored, error) {
@@ -156,12 +158,19 @@ func (b *stored) load() rules.LoadOptions {
 
 // meaning is a stored policy and the ruleset that it had with the stored facts.
 func (b *stored) meaning() (*rules.Policy, *rules.Ruleset, error) {
+	if b.meant != nil {
+		return b.policy, b.meant, nil
+	}
 	p, ps := rules.Load(b.files, strings.TrimPrefix(b.Manifest.Policy, "/"), b.load())
 	if err := ps.Err(); err != nil {
 		return nil, nil, err
 	}
 	rs, ps := rules.Resolve(p, b.Host)
-	return p, rs, ps.Err()
+	if err := ps.Err(); err != nil {
+		return p, nil, err
+	}
+	b.policy, b.meant = p, rs
+	return p, rs, nil
 }
 
 // ruleset is the ruleset alone.

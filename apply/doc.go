@@ -19,8 +19,8 @@
 // comes next.
 //
 // [Boot] loads the confirmed state without policy file, network or names; [Look]
-// says how things stand; [Rollback] applies an earlier policy; [Off] removes what is
-// fwctl's.
+// says how things stand; [Rollback] applies an earlier policy; [Refresh] reads names and
+// feeds of the confirmed policy again; [Off] removes what is fwctl's.
 //
 // Nothing is printed here: results are values, which the command puts into words. The
 // systemd journal is told of every change (events.go).

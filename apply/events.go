@@ -33,7 +33,11 @@ func (p *Pending) tell(id string, priority journal.Priority, format string, args
 
 // tellApplied says that the kernel was changed, and by whom.
 func (p *Pending) tellApplied() {
-	text := fmt.Sprintf("applied %s (%.12s) by %s, %d changes to %s", p.Policy, p.Digest, p.User, p.Changes, p.Backend)
+	did := "applied"
+	if p.Action == refreshing {
+		did = "refreshed"
+	}
+	text := fmt.Sprintf("%s %s (%.12s) by %s, %d changes to %s", did, p.Policy, p.Digest, p.User, p.Changes, p.Backend)
 	if !p.Until.IsZero() {
 		text += ", to be confirmed until " + p.Until.Local().Format(time.TimeOnly)
 	}

@@ -16,7 +16,7 @@ import (
 type Entry struct {
 	Time    time.Time `json:"time"`
 	User    string    `json:"user"`
-	Action  string    `json:"action"` // "apply", "rollback", "rolled back", "off"
+	Action  string    `json:"action"` // "apply", "rollback", "refresh", "rolled back", "off"
 	Policy  string    `json:"policy,omitempty"`
 	Digest  string    `json:"digest,omitempty"`
 	Backend string    `json:"backend,omitempty"`
@@ -53,14 +53,17 @@ func (s *Store) keepOld() (number int, err error) {
 	return number, nil
 }
 
-func oldName(number int) string { return fmt.Sprintf("policy-%d", number) }
+// oldPrefix begins the names of the policies that were kept.
+const oldPrefix = "policy"
+
+func oldName(number int) string { return fmt.Sprintf("%s-%d", oldPrefix, number) }
 
 // oldNumbers are those of the policies that were kept, the newest first.
 func (s *Store) oldNumbers() []int {
-	paths, _ := filepath.Glob(s.path("policy-*"))
+	paths, _ := filepath.Glob(s.path(oldPrefix + "-*"))
 	var out []int
 	for _, path := range paths {
-		if n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "policy-")); err == nil {
+		if n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), oldPrefix+"-")); err == nil {
 			out = append(out, n)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // Pending is a change of the kernel that nobody has confirmed.
 type Pending struct {
 	Token   string    `json:"token"`  // says which change it is; it is no password
-	Action  string    `json:"action"` // "apply" or "rollback"
+	Action  string    `json:"action"` // "apply", "rollback" or "refresh"
 	Policy  string    `json:"policy"`
 	Digest  string    `json:"digest"`
 	Backend string    `json:"backend"`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 )
 
@@ -21,6 +22,21 @@ type next struct {
 // stage writes the state that this change leads to beside the present one. A
 // full or read-only disk shows here, before the kernel is touched.
 func (c *change) stage() (*next, error) {
+	n := &next{store: c.store}
+	err := c.stageBundles(n)
+	if err == nil {
+		err = c.stageAnswers(n)
+	}
+	if err != nil {
+		n.discard()
+		return nil, err
+	}
+	return n, nil
+}
+
+// stageBundles writes what is loaded at a boot. A refresh leads to the same policy
+// with other addresses: it stays as confirmed by whom and when it was.
+func (c *change) stageBundles(n *next) error {
 	b := Bundle{
 		Manifest: Manifest{
 			Policy: "/" + c.Policy, Digest: c.out.Digest, Backend: c.out.Backend,
@@ -29,29 +45,53 @@ func (c *change) stage() (*next, error) {
 		Host:    c.host,
 		Sources: c.policy.Sources,
 	}
-	n := &next{store: c.store}
-	n.New = c.before == nil || c.before.Manifest.Digest != c.out.Digest || c.before.Manifest.Backend != c.out.Backend
+	same := c.before != nil && c.before.Manifest.Digest == c.out.Digest && c.before.Manifest.Backend == c.out.Backend
+	if n.New = !same; c.action == refreshing {
+		n.New, b.Manifest.Time, b.Manifest.User = false, c.before.Manifest.Time, c.before.Manifest.User
+	}
 	n.Rotate = n.New && c.store.header(confirmedFile) != ""
-	if !n.New && factsDigest(c.host) == factsDigest(c.before.Host) && c.store.intact(confirmedFile) {
-		return n, nil
+	if same && factsDigest(c.host) == factsDigest(c.before.Host) && c.store.intact(confirmedFile) {
+		return nil
 	}
 	for _, f := range []struct {
 		name   string
 		bundle *Bundle
 	}{{confirmedFile, &b}, {keepFile, keepBundle(c.ruleset, c.host)}} {
-		if err := n.add(f.name, f.bundle); err != nil {
-			n.discard()
-			return nil, err
+		payload, err := f.bundle.encode()
+		if err != nil {
+			return fmt.Errorf("write state: %w", err)
+		}
+		if err := n.add(f.name, payload); err != nil {
+			return err
 		}
 	}
-	return n, nil
+	if c.action == refreshing {
+		return n.replaceOld(c.before.Manifest.Digest)
+	}
+	return nil
 }
 
-func (n *next) add(name string, b *Bundle) error {
-	payload, err := b.encode()
-	if err != nil {
+// replaceOld makes number 0 of the policies for rollback what the confirmed one
+// will be. A policy that was not kept has none.
+func (n *next) replaceOld(digest string) error {
+	numbers := n.store.oldNumbers()
+	if len(numbers) == 0 {
+		return nil
+	}
+	name := oldName(numbers[0])
+	if b, err := n.store.bundle(name); err != nil || b.Manifest.Digest != digest {
+		return nil
+	}
+	st := staged{Tmp: "." + name + "-link", Name: name}
+	n.store.discard(st)
+	if err := os.Link(n.store.path(n.Files[0].Tmp), n.store.path(st.Tmp)); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
+	n.Files = append(n.Files, st)
+	return nil
+}
+
+func (n *next) add(name string, payload []byte) error {
 	st, err := n.store.stage(name, payload)
 	if err != nil {
 		return err

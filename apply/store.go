@@ -21,6 +21,7 @@ const (
 	offFile       = "off"       // who switched fwctl off and when; boot then loads nothing
 	clockFile     = "clock"     // the last time that was seen: it never runs backwards over a boot
 	historyFile   = "history"
+	answersFile   = "answers" // when names and feeds were last read with success
 )
 
 // Store is the state directory.
@@ -128,7 +129,7 @@ func (s *Store) commit(st staged) error { return os.Rename(s.path(st.Tmp), s.pat
 // sweep removes what was staged by processes that ended before they could decide.
 // The caller has the lock, and no change is pending.
 func (s *Store) sweep() {
-	for _, name := range []string{confirmedFile, previousFile, keepFile, pendingFile, historyFile, clockFile, offFile} {
+	for _, name := range []string{confirmedFile, previousFile, keepFile, pendingFile, historyFile, clockFile, offFile, answersFile, oldPrefix} {
 		left, _ := filepath.Glob(s.path("." + name + "-*"))
 		for _, path := range left {
 			_ = os.Remove(path)

@@ -18,9 +18,13 @@ const (
 	resolveAtOnce = 16
 )
 
+// resolver takes no half for an answer: where one family's query fails for now, the
+// name was not answered, and its addresses of that family are not gone.
+var resolver = &net.Resolver{StrictErrors: true}
+
 // Resolve asks DNS for the addresses of the names, both families, all within
 // ten seconds. The map holds every name that was answered, its addresses sorted;
-// the error joins the others' failures. An answer without an address counts as
+// the error joins the others' failures, one *net.DNSError each. An answer without an address counts as
 // a failure.
 func Resolve(ctx context.Context, names []string) (map[string][]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTime)
@@ -49,7 +53,7 @@ func Resolve(ctx context.Context, names []string) (map[string][]netip.Addr, erro
 }
 
 func lookup(ctx context.Context, name string) ([]netip.Addr, error) {
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	addrs, err := resolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", name, err)
 	}

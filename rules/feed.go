@@ -11,8 +11,27 @@ import (
 	"go4.org/netipx"
 )
 
+// Feed is a file of addresses that groups of a policy name.
+type Feed struct {
+	Path string        // slash path in the file system that the policy was loaded from
+	Set  *netipx.IPSet // what it holds, merged; perhaps empty
+}
+
+// Feeds lists the files of addresses that groups name, by path, each once.
+func (p *Policy) Feeds() []Feed {
+	var out []Feed
+	for _, g := range p.Groups {
+		if g.feed != nil {
+			out = append(out, Feed{g.feed.path, g.feed.set})
+		}
+	}
+	slices.SortFunc(out, func(a, b Feed) int { return strings.Compare(a.Path, b.Path) })
+	return slices.CompactFunc(out, func(a, b Feed) bool { return a.Path == b.Path })
+}
+
 // feed is what a file of addresses holds.
 type feed struct {
+	path    string
 	name    string        // as messages show it
 	set     *netipx.IPSet // perhaps empty
 	entries int           // lines with an address, before merging
@@ -46,7 +65,7 @@ func count(n int, one, many string) string {
 }
 
 func (l *loader) readFeed(name string, at Pos) *feed {
-	f := &feed{name: l.display(name)}
+	f := &feed{path: name, name: l.display(name)}
 	text := l.fetch(l.fsys, name, AddressSource, at)
 	if text == nil {
 		f.broken = true

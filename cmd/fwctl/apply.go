@@ -203,6 +203,17 @@ func (g *global) hostNotes(out *apply.Outcome) {
 	}
 }
 
+// proof says what was proved; nil is of something that was not done.
+func (g *global) proof(p *apply.Proof) {
+	switch {
+	case p == nil:
+	case p.Proved:
+		g.ui.say("proved: for every packet the rules in the kernel do what the policy says")
+	default:
+		g.ui.say("not proved, and not refuted: %s", p.Why)
+	}
+}
+
 // applied is the talk of a successful apply.
 func (g *global) applied(out *apply.Outcome) {
 	u := g.ui
@@ -223,13 +234,7 @@ func (g *global) applied(out *apply.Outcome) {
 	default:
 		u.say("applied and confirmed %s by %s: %s", what, apply.Who(), how)
 	}
-	switch p := out.Proof; {
-	case p == nil:
-	case p.Proved:
-		u.say("proved: for every packet the rules in the kernel do what the policy says")
-	default:
-		u.say("not proved, and not refuted: %s", p.Why)
-	}
+	g.proof(out.Proof)
 	g.cut(out.Cut)
 	if out.Replaced != "" {
 		u.say("removed fwctl's rules from %s", out.Replaced)

@@ -32,6 +32,7 @@ type box struct {
 	// newBackend makes the new policy go by another backend than the old.
 	newBackend []string
 	path       string // a directory of programs that come before the host's
+	resolver   string // a file that stands where /etc/resolv.conf does
 }
 
 // boxBackend is a backend and rules of others that make fwctl choose it.
@@ -133,7 +134,11 @@ func (b *box) fwctl(args ...string) *exec.Cmd {
 	if b.backend.name != "nftables" && b.backend.name != "switching" {
 		all = append(all, "--backend", "iptables")
 	}
-	c := exec.Command("fwctl", append(all, args...)...)
+	line := append(append([]string{"fwctl"}, all...), args...)
+	if b.resolver != "" {
+		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount --bind "$0" /etc/resolv.conf; exec "$@"`, b.resolver}, line...)
+	}
+	c := exec.Command(line[0], line[1:]...)
 	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return c
 }

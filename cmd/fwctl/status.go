@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,12 +16,12 @@ func newStatus(g *global) *cobra.Command {
 		Use:   "status",
 		Short: "what is confirmed, and whether the kernel has it",
 		Long: `status says which policy is confirmed, whether the kernel has exactly that,
-whether its files were edited since, what in it has expired, and which other
-software manages rules on this host, and which change waits for a confirmation. It
-changes nothing, with one exception: an apply that was broken off, watchdog and
-all, is taken back.
+whether its files were edited since, what in it has expired, for which names and
+feeds the last good answer stays, which other software manages rules on this host,
+and which change waits for a confirmation. It changes nothing, with one exception:
+an apply that was broken off, watchdog and all, is taken back.
 
-Exit status: 0 confirmed, in the kernel and unedited; 1 not so; 2 error.`,
+Exit status: 0 confirmed, in the kernel, unedited and nothing stale; 1 not so; 2 error.`,
 		Example: `  fwctl status
   fwctl status --json`,
 		Args: atMost(0),
@@ -67,8 +68,13 @@ func (g *global) standing(s *apply.Status) {
 	switch {
 	case s.EditedWhy != "":
 		line("edited", "the policy's files cannot be read any more: %s", s.EditedWhy)
+	case s.FeedsAlone:
+		line("edited", "the policy's feeds changed since; `fwctl refresh` reads them")
 	case s.Edited:
 		line("edited", "the policy's files changed since; `fwctl apply` applies them")
+	}
+	for _, a := range s.Stale {
+		line("stale", "%s: what was read on %s, %s ago, stays: %s", a.Name, a.Good.Local().Format(timeForm), age(a.Age), a.Error)
 	}
 	for _, id := range s.Expired {
 		line("expired", "%s", id)
@@ -118,4 +124,18 @@ func after(separator, text string) string {
 		return ""
 	}
 	return separator + text
+}
+
+// age writes seconds as people say them.
+func age(seconds int64) string {
+	d := time.Duration(seconds) * time.Second
+	switch {
+	case d >= 48*time.Hour:
+		return plural(int(d/(24*time.Hour)), "day")
+	case d >= 2*time.Hour:
+		return plural(int(d/time.Hour), "hour")
+	case d >= 2*time.Minute:
+		return plural(int(d/time.Minute), "minute")
+	}
+	return plural(int(seconds), "second")
 }
