@@ -535,7 +535,8 @@ func (c *change) put(ctx context.Context) (changes []string, gen uint32, err err
 		known()
 		defer known()
 	}
-	return follow(ctx, func() ([]string, error) { return c.program.Apply(ctx, c.last) })
+	changes, err = c.program.Apply(ctx, c.last)
+	return changes, c.program.Generation(), err
 }
 
 // confirm puts the state in force.
@@ -678,5 +679,6 @@ func (b *stored) apply(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return applyWith(ctx, b.Manifest.Backend, rs, func() *rules.Ruleset { return nil })
+	changes, _, err := applyWith(ctx, b.Manifest.Backend, rs, func() *rules.Ruleset { return nil })
+	return changes, err
 }

@@ -38,6 +38,9 @@ type program interface {
 	// Apply changes the kernel to what the program says, verifies it by reading
 	// back, and lists what it changed.
 	Apply(ctx context.Context, last lastRuleset) ([]string, error)
+	// Generation is that of nftables in which Apply read the rules back; zero for
+	// other backends.
+	Generation() uint32
 	// Meaning returns what the rules mean that the kernel holds since Apply.
 	Meaning(ctx context.Context) (meaning, error)
 }
@@ -89,17 +92,19 @@ func choose(asked, confirmed string, s *live.Survey) (Choice, error) {
 	return Choice{NFTables, "the default"}, nil
 }
 
-// applyWith renders the ruleset for a backend and brings it into the kernel.
-func applyWith(ctx context.Context, name string, rs *rules.Ruleset, last lastRuleset) ([]string, error) {
+// applyWith renders the ruleset for a backend and brings it into the kernel. It
+// returns the generation as program does.
+func applyWith(ctx context.Context, name string, rs *rules.Ruleset, last lastRuleset) (changes []string, gen uint32, err error) {
 	b, err := open(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	p, ps := b.Render(rs)
 	if err := ps.Err(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return p.Apply(ctx, last)
+	changes, err = p.Apply(ctx, last)
+	return changes, p.Generation(), err
 }
 
 // removeFrom removes what a backend holds of fwctl's.

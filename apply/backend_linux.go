@@ -30,6 +30,7 @@ type nftBackend struct{}
 type nftProgram struct {
 	*nftrender.Program
 	held *nftread.Table // since Apply
+	gen  uint32         // in which it was read
 }
 
 // Render compiles the ruleset for nftables.
@@ -68,9 +69,12 @@ func rendered(last lastRuleset) nftapply.Last {
 // Apply makes the table what the program says.
 func (p *nftProgram) Apply(ctx context.Context, last lastRuleset) ([]string, error) {
 	r, err := nftapply.Apply(ctx, p.Program, rendered(last))
-	p.held = r.Table
+	p.held, p.gen = r.Table, r.Generation
 	return r.Changes, err
 }
+
+// Generation is that in which Apply read the table back.
+func (p *nftProgram) Generation() uint32 { return p.gen }
 
 // Meaning reads the table that Apply read back.
 func (p *nftProgram) Meaning(context.Context) (meaning, error) {
@@ -113,6 +117,9 @@ func (p iptProgram) Plan(ctx context.Context, _ lastRuleset) ([]string, error) {
 func (p iptProgram) Apply(ctx context.Context, _ lastRuleset) ([]string, error) {
 	return p.conn.Apply(ctx, p.Program)
 }
+
+// Generation is nftables'.
+func (iptProgram) Generation() uint32 { return 0 }
 
 // Meaning reads fwctl's chains and sets.
 func (p iptProgram) Meaning(ctx context.Context) (meaning, error) {

@@ -145,7 +145,7 @@ func (b *boot) kept() (*rules.Ruleset, error) {
 }
 
 // apply loads a ruleset by the backend that it was confirmed with or, rather than
-// leave the host open, by another one. It returns the generation as follow does.
+// leave the host open, by another one. It returns the generation as applyWith does.
 func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ruleset) (gen uint32, err error) {
 	forgetRecord(b.RunDir)
 	if err := track(); err != nil { // there may be connections, where this is no boot
@@ -153,7 +153,7 @@ func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ru
 	}
 	var errs []error
 	for _, name := range inOrder(confirmed) {
-		changes, gen, err := follow(ctx, func() ([]string, error) { return applyWith(ctx, name, rs, func() *rules.Ruleset { return rs }) })
+		changes, gen, err := applyWith(ctx, name, rs, func() *rules.Ruleset { return rs })
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			continue

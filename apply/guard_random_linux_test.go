@@ -59,7 +59,7 @@ func (c *changes) load(policy string) *rules.Ruleset {
 func (c *changes) apply(rs *rules.Ruleset) {
 	c.Helper()
 	c.inside(func() error {
-		_, err := applyWith(context.Background(), c.backend, rs, func() *rules.Ruleset { return nil })
+		_, _, err := applyWith(context.Background(), c.backend, rs, func() *rules.Ruleset { return nil })
 		return err
 	})
 }

@@ -86,25 +86,6 @@ func executable() string {
 	return string(text)
 }
 
-// follow runs a change and returns the generation that it left, zero if anybody
-// else may have changed the ruleset meanwhile: one commit raises it by one.
-func follow(ctx context.Context, change func() ([]string, error)) (changes []string, gen uint32, err error) {
-	before, gerr := generation(ctx)
-	changes, err = change()
-	if err != nil || gerr != nil {
-		return changes, 0, err
-	}
-	after, gerr := generation(ctx)
-	want := before
-	if len(changes) > 0 {
-		want++
-	}
-	if gerr != nil || after != want {
-		return changes, 0, nil
-	}
-	return changes, after, nil
-}
-
 // leave writes the record of a change, or removes the old one where the next
 // apply has to look for itself.
 func leave(runDir string, s *Store, m Manifest, gen uint32, in inputs) {

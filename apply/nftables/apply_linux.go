@@ -49,6 +49,8 @@ type Result struct {
 	Changes []string    // one line each; none: there was nothing to send
 	Unread  []string    // names of sets too large to read back; their number of elements is right
 	Table   *read.Table // of an apply: the table as the kernel holds it now
+	// Generation is that of the ruleset in which the table was read.
+	Generation uint32
 }
 
 // Last returns the program that was applied before, nil if it is not known. It is
@@ -58,11 +60,11 @@ type Last func() *nftables.Program
 
 // Plan says what Apply would send.
 func Plan(ctx context.Context, p *nftables.Program, last Last) (Result, error) {
-	d, _, err := plan(ctx, p, last)
+	d, gen, err := plan(ctx, p, last)
 	if err != nil {
 		return Result{}, err
 	}
-	return d.result(), nil
+	return d.result(gen), nil
 }
 
 // Apply makes the kernel hold the program. Whatever the kernel answers, it is
@@ -74,7 +76,7 @@ func Apply(ctx context.Context, p *nftables.Program, last Last) (Result, error) 
 			return Result{}, err
 		}
 		if d.empty() {
-			return d.result(), nil
+			return d.result(gen), nil
 		}
 		err = d.send(gen)
 		if errors.Is(err, unix.ERESTART) {
@@ -88,12 +90,12 @@ func Apply(ctx context.Context, p *nftables.Program, last Last) (Result, error) 
 // verify compares the kernel with the program after a transaction that ended
 // with sent.
 func verify(ctx context.Context, p *nftables.Program, tried *difference, sent error) (Result, error) {
-	rest, _, err := plan(ctx, p, func() *nftables.Program { return p })
+	rest, gen, err := plan(ctx, p, func() *nftables.Program { return p })
 	switch {
 	case err != nil:
 		return Result{}, fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
 	case rest.empty(): // committed, whatever the answer was
-		return Result{Changes: tried.lines(), Unread: rest.unread(), Table: rest.found}, nil
+		return Result{Changes: tried.lines(), Unread: rest.unread(), Table: rest.found, Generation: gen}, nil
 	case sent != nil && slices.Equal(rest.lines(), tried.lines()):
 		return Result{}, fmt.Errorf("replace table inet %s: %w; nothing was changed", nftables.TableName, explain(sent))
 	case sent != nil:
@@ -208,7 +210,36 @@ func table() *gnft.Table {
 // send puts the whole difference into one transaction that the kernel takes only
 // if the generation is still the one that was read. What others refer to comes
 // before them, and what refers to others goes before those.
+//
+// Sets that are of no use any more go in a second one. A packet that is among the old
+// rules when the first is committed goes on there, but finds in a set what is in force
+// by then: of a map that is deleted, nothing (nft_map_deactivate of Linux).
 func (d *difference) send(gen uint32) error {
+	if d.changes() {
+		if err := d.sendChanges(gen); err != nil {
+			return err
+		}
+		gen++
+	}
+	if len(d.oldSets)+len(d.oldChains) == 0 {
+		return nil
+	}
+	c, err := gnft.New()
+	if err != nil {
+		return err
+	}
+	d.sendOld(c, table())
+	return c.FlushWithGenID(gen)
+}
+
+// changes reports whether there is more to do than to delete what nothing refers to.
+func (d *difference) changes() bool {
+	rest := *d
+	rest.oldSets, rest.oldChains = nil, nil
+	return !rest.empty()
+}
+
+func (d *difference) sendChanges(gen uint32) error {
 	c, err := gnft.New()
 	if err != nil {
 		return err
@@ -222,7 +253,9 @@ func (d *difference) send(gen uint32) error {
 	}
 	d.sendDeletedRules(c, t)
 	d.sendDeletedElements(c, t)
-	d.sendOld(c, t)
+	for _, name := range d.remade {
+		c.DelSet(&gnft.Set{Table: t, Name: name})
+	}
 	sets, err := d.sendSets(c, t)
 	if err != nil {
 		return err

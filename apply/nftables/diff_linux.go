@@ -54,13 +54,14 @@ type difference struct {
 	rules     []ruleChange
 	oldChains []string
 	oldSets   []string
+	remade    []string // sets of another kind, deleted and made anew
 
 	found   *read.Table          // what the kernel holds
 	trusted map[string][]element // content of large sets, not read but known
 }
 
-func (d *difference) result() Result {
-	return Result{Changes: d.lines(), Unread: d.unread(), Table: d.found}
+func (d *difference) result(gen uint32) Result {
+	return Result{Changes: d.lines(), Unread: d.unread(), Table: d.found, Generation: gen}
 }
 
 func (d *difference) unread() []string { return slices.Sorted(maps.Keys(d.trusted)) }
@@ -137,7 +138,7 @@ func (d *difference) diffSets(p *nftables.Program, t *read.Table) map[string]boo
 		delete(live, s.Name)
 		if ok && !sameKind(s, l) {
 			replaced[s.Name] = true
-			d.oldSets = append(d.oldSets, s.Name)
+			d.remade = append(d.remade, s.Name)
 			ok = false
 		}
 		if !ok {
@@ -436,7 +437,7 @@ func (d *difference) lines() []string {
 	for _, c := range d.oldChains {
 		say("delete chain %s", c)
 	}
-	for _, s := range d.oldSets {
+	for _, s := range slices.Concat(d.remade, d.oldSets) {
 		say("delete set %s", s)
 	}
 	return out
