@@ -21,47 +21,67 @@ import (
 // The ports of the reloads: every policy has the one open and the other closed.
 const openPort, closedPort = 22, 4444
 
-// The policies that are applied one after the other.
+// The policies that are applied one after the other. The first ones are wider and
+// narrower than each other, the others wholly different.
 var reloads = []string{
-	// Widened and narrowed.
 	"[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n[service.web]\nports = [\"80/tcp\"]\nfrom = [\"198.51.100.0/24\"]\n",
 	"[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n[service.web]\nports = [\"80/tcp\", \"443/tcp\", \"4443/tcp\", \"4445/udp\"]\nfrom = [\"any\"]\n",
+	"[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n[service.web]\nports = [\"80/tcp\"]\nfrom = [\"198.51.100.7\", \"2001:db8::/32\"]\n",
 	"[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"10.77.0.0/24\", \"2001:db8::/32\"]\n[service.web]\nports = [\"80/tcp\"]\nfrom = [\"198.51.100.7\"]\n",
-	// Wholly different.
 	"[group.them]\naddresses = [\"10.77.0.0/29\", \"198.51.100.64/26\", \"192.0.2.200-192.0.2.220\"]\n[service.all]\nports = [\"1-1000/tcp\"]\nfrom = [\"them\"]\nlog = true\n" +
 		"[block.bad]\nfrom = [\"203.0.113.0/24\"]\n[service.vpn]\nprotocols = [\"esp\"]\nfrom = [\"any\"]\n[service.some]\nports = [\"5000-5100/udp\"]\nfrom = [\"them\"]\nlimit = \"5/second\"\n",
 	"[service.mgmt]\nports = [\"20-30/tcp\"]\nfrom = [\"any\"]\nto = [\"10.77.0.1\"]\n[block.port]\nfrom = [\"any\"]\nports = [\"4444/udp\", \"4444/tcp\"]\n",
 }
 
+// alike is how many of them let everybody in to the open port.
+const alike = 3
+
 // While policies are applied one after the other, no packet comes to a port that all
 // of them close, and every connection to one that all of them open succeeds.
+//
+// There is one exception. A packet that is among the old rules of nftables when new
+// ones are committed finds in their sets what is new. If the service at the open port
+// moves from one set to another, that packet may find it in neither; TCP sends another
+// after a second.
 func TestReloads(t *testing.T) {
-	worlds := append(slices.Clone(boxBackends), boxBackend{"switching", "", "true", "true"})
+	worlds := append(slices.Clone(boxBackends), boxBackend{"switching", "true", "true", "true"})
 	for _, w := range worlds {
-		t.Run(w.name, func(t *testing.T) {
-			b := newBox(t, w)
-			for i := range reloads {
-				b.write(fmt.Sprintf("%d.toml", i), "version = 1\n[defaults]\npublished = \"ignore\"\n"+reloads[i])
-			}
-			b.want(0, "apply", "--no-confirm", filepath.Join(b.dir, "0.toml"))
-			p := newProber(b)
-			r := rand.New(rand.NewPCG(gen.Seed(t), 41))
-			n := gen.Dose(t, "FWCTL_RELOADS", 12)
-			for i := range n {
-				args := []string{"apply", "--no-confirm", filepath.Join(b.dir, fmt.Sprintf("%d.toml", r.IntN(len(reloads))))}
-				if w.name == "switching" {
-					args = append(args, "--backend", []string{"iptables", "nftables"}[i%2])
+		for _, among := range []int{alike, len(reloads)} {
+			t.Run(fmt.Sprintf("%s, %d policies", w.name, among), func(t *testing.T) {
+				lost := 0
+				n := gen.Dose(t, "FWCTL_RELOADS", 8)
+				if among > alike && (w.name == "nftables" || w.name == "switching") {
+					lost = 1 + n/50
 				}
-				_ = os.Remove(filepath.Join(b.dir, "run", "applied.json")) // so that an unchanged one is one, too
-				b.want(0, args...)
-			}
-			for _, wrong := range p.end() {
-				t.Error(wrong)
-			}
-			t.Logf("%d applies: %d packets to the closed port and %d timed connections, %d timed connections to the open one",
-				n, p.flooded.Load(), p.tried[1].Load(), p.tried[0].Load())
-		})
+				reloading(newBox(t, w), among, n, lost)
+			})
+		}
 	}
+}
+
+// reloading applies the first of the policies in a random order. So many of the
+// connections to the open port may be lost.
+func reloading(b *box, among, n, lost int) {
+	for i := range among {
+		b.write(fmt.Sprintf("%d.toml", i), "version = 1\n[defaults]\npublished = \"ignore\"\n"+reloads[i])
+	}
+	b.want(0, "apply", "--no-confirm", filepath.Join(b.dir, "0.toml"))
+	p := newProber(b)
+	r := rand.New(rand.NewPCG(gen.Seed(b.T), 41))
+	for i := range n {
+		args := []string{"apply", "--no-confirm", filepath.Join(b.dir, fmt.Sprintf("%d.toml", r.IntN(among)))}
+		if b.backend.name == "switching" {
+			args = append(args, "--backend", []string{"iptables", "nftables"}[i%2])
+		}
+		_ = os.Remove(filepath.Join(b.dir, "run", "applied.json")) // so that an unchanged one is one, too
+		b.want(0, args...)
+	}
+	says := p.end()
+	if in := p.wrong[1].Load(); p.gotIn > 0 || in > 0 || int(p.wrong[0].Load()) > lost {
+		b.Errorf("%d connections lost, %d may be: %v", p.wrong[0].Load(), lost, says)
+	}
+	b.Logf("%d applies: %d packets to the closed port and %d timed connections, %d timed connections to the open one, of them lost %d",
+		n, p.flooded.Load(), p.tried[1].Load(), p.tried[0].Load(), p.wrong[0].Load())
 }
 
 // The prober sees what a reload lets through, and what it breaks: that of rules that
