@@ -222,7 +222,7 @@ func (r *refresh) try(all ...news) error {
 	if ps.Err() != nil {
 		return &RefusedError{ps}
 	}
-	if err := r.tooFew(p, feeds); err != nil {
+	if err := r.tooMuch(p, feeds); err != nil {
 		return err
 	}
 	host := *r.host
@@ -243,8 +243,9 @@ func (r *refresh) tooMany(n news) error {
 	return fmt.Errorf("it has %d addresses now, more than the %d that are believed", len(n.addrs), MostAddresses)
 }
 
-// tooFew refuses feeds that have lost too much, as one that was cut off would have.
-func (r *refresh) tooFew(p *rules.Policy, feeds map[string][]byte) error {
+// tooMuch refuses feeds that have lost or gained too much, as one that was cut off
+// would have, or one of others.
+func (r *refresh) tooMuch(p *rules.Policy, feeds map[string][]byte) error {
 	if r.believe {
 		return nil
 	}
@@ -253,7 +254,7 @@ func (r *refresh) tooFew(p *rules.Policy, feeds map[string][]byte) error {
 		if feeds[f.Path] == nil {
 			continue
 		}
-		if err := shrunk(was[i].Set, f.Set); err != nil {
+		if err := errors.Join(shrunk(was[i].Set, f.Set), grown(was[i].Set, f.Set)); err != nil {
 			return err
 		}
 	}
@@ -298,6 +299,22 @@ func shrunk(was, is *netipx.IPSet) error {
 		b, a := before[i], after[i]
 		if 2*a.addresses < b.addresses || a.addresses < b.addresses && 2*a.ranges < b.ranges {
 			return fmt.Errorf("it has lost more than half of what it held of %s: %d of %d ranges of addresses are left", family, a.ranges, b.ranges)
+		}
+	}
+	return nil
+}
+
+// A feed that has become so many times as large, and larger than that many addresses of
+// IPv4 or networks of 64 bits of IPv6, is not believed: it may let in the world.
+const mostGrowth, littleGrowth = 16, 1 << 16
+
+// grown refuses a feed that holds far more of a family than it did.
+func grown(was, is *netipx.IPSet) error {
+	before, after := extents(was), extents(is)
+	for i, unit := range []float64{1, 1 << 64} {
+		b, a := before[i].addresses/unit, after[i].addresses/unit
+		if a > littleGrowth && a > mostGrowth*b {
+			return fmt.Errorf("it has grown to more than %d times of what it held of %s", mostGrowth, []string{"IPv4", "IPv6"}[i])
 		}
 	}
 	return nil

@@ -66,6 +66,28 @@ func TestShrunk(t *testing.T) {
 	}
 }
 
+// A feed may become many times as large while it is small, and no more than 16 times
+// when it is large.
+func TestGrown(t *testing.T) {
+	for name, c := range map[string]struct {
+		was, is string
+		much    bool
+	}{
+		"few to many":              {"10.0.0.1/32", "10.0.0.0/16", false},
+		"to the world":             {"10.0.0.1/32", "0.0.0.0/0", true},
+		"a network, twice":         {"10.0.0.0/8", "10.0.0.0/7", false},
+		"a network, 32 times":      {"10.0.0.0/12", "0.0.0.0/7", true},
+		"nothing to a network":     {"2001:db8::/64", "10.0.0.0/8 2001:db8::/64", true},
+		"IPv6, few to many":        {"2001:db8::1/128", "2001:db8::/49", false},
+		"IPv6, to the world":       {"2001:db8::1/128", "::/0", true},
+		"IPv6, a network, 8 times": {"2001:db8::/32", "2001:d00::/29", false},
+	} {
+		if err := grown(addressSet(t, c.was), addressSet(t, c.is)); (err != nil) != c.much {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What is known of names and feeds outlives their failures: the time of the last
 // good answer stays.
 func TestAnswersKeepTheTime(t *testing.T) {

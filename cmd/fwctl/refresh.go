@@ -27,7 +27,8 @@ For a name that does not resolve, or a feed that is missing, malformed, shorter 
 min_entries or writable by others, the last good answer stays, with a warning, and
 the others follow all the same. So it is with an answer that changes too much at once:
 a feed that has lost more than half of its addresses of IPv4 or of IPv6, or some of
-them and more than half of its ranges; and a name with more than %d addresses.
+them and more than half of its ranges, or that has grown to more than 16 times and is
+large; and a name with more than %d addresses.
 --force believes these, as the next apply does. "fwctl status" says what is stale,
 since when and why.
 
