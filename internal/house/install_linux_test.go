@@ -38,7 +38,7 @@ func TestInstall(t *testing.T) {
 		return err
 	})
 	const lib = "/opt/it/lib/systemd/system/"
-	want := []string{lib + "fwctl-drift.service", lib + "fwctl-drift.timer", lib + "fwctl.service", "/opt/it/sbin/fwctl", "/opt/it/share/man/man1/fwctl.1"}
+	want := []string{lib + "fwctl-drift.service", lib + "fwctl-drift.timer", "fwctl-refresh.service", "fwctl-refresh.timer", lib + "fwctl.service", "/opt/it/sbin/fwctl", "/opt/it/share/man/man1/fwctl.1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("installed %v, want %v", got, want)
 	}
