@@ -38,11 +38,11 @@ func TestInstall(t *testing.T) {
 		return err
 	})
 	const lib = "/opt/it/lib/systemd/system/"
-	want := []string{lib + "fwctl-drift.service", lib + "fwctl-drift.timer", "fwctl-refresh.service", "fwctl-refresh.timer", lib + "fwctl.service", "/opt/it/sbin/fwctl", "/opt/it/share/man/man1/fwctl.1"}
+	want := []string{lib + "fwctl-drift.service", lib + "fwctl-drift.timer", lib + "fwctl-refresh.service", lib + "fwctl-refresh.timer", lib + "fwctl.service", "/opt/it/sbin/fwctl", "/opt/it/share/man/man1/fwctl.1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("installed %v, want %v", got, want)
 	}
-	for _, unit := range want[:3] {
+	for _, unit := range want[:5] {
 		text, _ := os.ReadFile(filepath.Join(to, unit))
 		if strings.Contains(string(text), "/usr/sbin/fwctl") || strings.HasSuffix(unit, ".service") && !strings.Contains(string(text), "ExecStart=/opt/it/sbin/fwctl ") {
 			t.Errorf("%s names another program:\n%s", unit, text)
