@@ -40,7 +40,7 @@ const establishedTime = 5 * 24 * time.Hour
 // take a packet of theirs for a new connection, and one that this host has opened
 // would not hear any more from its other end.
 func track() error {
-	conns, outgoing, err := sockets()
+	conns, outgoing, err := live.Connected()
 	if err != nil {
 		return err
 	}

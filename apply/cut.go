@@ -18,7 +18,7 @@ func cut(rs *rules.Ruleset, h *rules.Host) (texts []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, outgoing, err := sockets()
+	_, outgoing, err := live.Connected()
 	if err != nil {
 		return nil, err
 	}
@@ -38,16 +38,6 @@ func cut(rs *rules.Ruleset, h *rules.Host) (texts []string, err error) {
 		return nil, fmt.Errorf("cut connections: %w", err)
 	}
 	return texts, nil
-}
-
-// sockets lists the TCP connections of the host's own sockets, and those of them that
-// lead to other hosts.
-func sockets() (all, outgoing []live.TCPConnection, err error) {
-	if all, err = live.Established(); err != nil {
-		return nil, nil, err
-	}
-	listeners, err := live.Listeners()
-	return all, live.Outgoing(all, listeners), err
 }
 
 // cutWith is cut with a stored policy.

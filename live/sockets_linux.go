@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -97,8 +98,53 @@ func Established() ([]TCPConnection, error) {
 	return out, nil
 }
 
-// tcpSockets lists the TCP sockets of this network namespace.
+// Connected lists what Established does, and those of them that lead to other hosts,
+// in one state of the sockets.
+func Connected() (all, outgoing []TCPConnection, err error) {
+	ss, err := tcpSockets()
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the TCP connections: %w", err)
+	}
+	var listeners []Listener
+	for _, s := range ss {
+		switch {
+		case s.state == stateListen:
+			listeners = append(listeners, Listener{packet.TCP, s.local})
+		case slices.Contains(connected, s.state):
+			all = append(all, TCPConnection{Local: s.local, Remote: s.remote})
+		}
+	}
+	return all, Outgoing(all, listeners), nil
+}
+
+// tcpSockets lists the TCP sockets of this network namespace. A kernel that cannot be
+// asked for them (CONFIG_INET_DIAG) has them in files, which take it several times as
+// long.
 func tcpSockets() ([]socket, error) {
+	var out []socket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		found, err := netlink.SocketDiagTCP(family)
+		if err != nil {
+			return tcpFiles()
+		}
+		for _, f := range found {
+			out = append(out, socketOf(f))
+		}
+	}
+	return out, nil
+}
+
+func socketOf(f *netlink.Socket) socket {
+	local, _ := netip.AddrFromSlice(f.ID.Source)
+	remote, _ := netip.AddrFromSlice(f.ID.Destination)
+	return socket{
+		local: netip.AddrPortFrom(local.Unmap(), f.ID.SourcePort), remote: netip.AddrPortFrom(remote.Unmap(), f.ID.DestinationPort),
+		state: fmt.Sprintf("%02X", f.State), inode: uint64(f.INode),
+	}
+}
+
+// tcpFiles is tcpSockets from /proc.
+func tcpFiles() ([]socket, error) {
 	var out []socket
 	for _, file := range []string{"tcp", "tcp6"} {
 		text, err := socketFile(file)

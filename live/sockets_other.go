@@ -20,3 +20,9 @@ func Listeners() ([]Listener, error) {
 func Established() ([]TCPConnection, error) {
 	return nil, errors.New("TCP connections can be listed on Linux only")
 }
+
+// Connected cannot list them.
+func Connected() (all, outgoing []TCPConnection, err error) {
+	all, err = Established()
+	return all, nil, err
+}
