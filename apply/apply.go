@@ -140,6 +140,9 @@ func Rollback(ctx context.Context, o Options, back int) (*Outcome, error) {
 
 // do is Apply, of a stored policy if there is one.
 func do(ctx context.Context, o Options, action string, old *stored) (*Outcome, error) {
+	if o.Confirm != 0 && len(o.Program) == 0 {
+		return nil, errors.New("nobody would take back a change that waits: there is no program for the watchdog")
+	}
 	lock, err := TakeLock(ctx, o.RunDir, "apply", 0)
 	if err != nil {
 		return nil, err

@@ -28,14 +28,17 @@ func TestAppliesAtOnce(t *testing.T) {
 	fwctl := func(args ...string) *exec.Cmd {
 		return exec.Command("fwctl", append(args, "--state-dir", filepath.Join(dir, "state"), "--run-dir", filepath.Join(dir, "run"))...)
 	}
-	var all []*exec.Cmd
-	for i := range 12 {
-		policy := filepath.Join(dir, string(rune('a'+i%2))+".toml")
-		text := "version = 1\n[service.ssh]\nports = [\"" + strings.Repeat("2", 2+i%2) + "/tcp\"]\nfrom = [\"any\"]\n"
+	policies := [2]string{filepath.Join(dir, "a.toml"), filepath.Join(dir, "b.toml")}
+	for i, policy := range policies {
+		text := "version = 1\n[service.ssh]\nports = [\"" + strings.Repeat("2", 2+i) + "/tcp\"]\nfrom = [\"any\"]\n"
 		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c := fwctl("apply", "--no-confirm", policy)
+	}
+	var all []*exec.Cmd
+	for i := range 12 {
+		c := fwctl("apply", "--no-confirm", policies[i%2])
+		c.Stderr = &strings.Builder{}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -53,6 +56,9 @@ func TestAppliesAtOnce(t *testing.T) {
 	}
 	if applied == 0 {
 		t.Error("none was applied")
+		for _, c := range all {
+			t.Log(c.Stderr)
+		}
 	}
 	out, _ := fwctl("status", "--json").Output()
 	if !strings.Contains(string(out), `"applied": true`) {

@@ -42,7 +42,7 @@ const alike = 3
 // There is one exception. A packet that is among the old rules of nftables when new
 // ones are committed finds in their sets what is new. If the service at the open port
 // moves from one set to another, that packet may find it in neither; TCP sends another
-// after a second.
+// after a second. So it is when its table goes or comes, for another backend.
 func TestReloads(t *testing.T) {
 	worlds := append(slices.Clone(boxBackends), boxBackend{"switching", "true", "true", "true"})
 	for _, w := range worlds {
@@ -50,7 +50,7 @@ func TestReloads(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d policies", w.name, among), func(t *testing.T) {
 				lost := 0
 				n := gen.Dose(t, "FWCTL_RELOADS", 8)
-				if among > alike && (w.name == "nftables" || w.name == "switching") {
+				if among > alike && w.name == "nftables" || w.name == "switching" {
 					lost = 1 + n/50
 				}
 				reloading(newBox(t, w), among, n, lost)
