@@ -60,6 +60,7 @@ type Outcome struct {
 	Warnings []string       `json:"warnings,omitempty"` // about the host
 	Managers []live.Manager `json:"managers,omitempty"` // other software that manages rules here
 	Cut      []string       `json:"cut,omitempty"`      // connections that were ended
+	Settled  *Settled       `json:"settled,omitempty"`  // a change that was broken off before
 	Pending  *Pending       `json:"pending,omitempty"`  // waits for a confirmation; nil: confirmed
 
 	watch *watch
@@ -164,7 +165,11 @@ func do(ctx context.Context, o Options, action string, old *stored) (*Outcome, e
 		}
 		return c.out, c.dryRun(ctx)
 	}
-	return c.out, c.carryOut(ctx)
+	err = c.carryOut(ctx)
+	if c.out != nil {
+		c.out.Settled = c.settled
+	}
+	return c.out, err
 }
 
 // carryOut makes the change, and lets the watchdog go where nothing is left to do.
@@ -381,18 +386,7 @@ func (c *change) warn(format string, args ...any) {
 }
 
 // recall reads the confirmed bundle, or the previous one if it is damaged.
-func (c *change) recall() {
-	for _, name := range []string{confirmedFile, previousFile} {
-		b, err := c.store.bundle(name)
-		switch {
-		case err == nil:
-			c.before = b
-			return
-		case !errors.Is(err, fs.ErrNotExist):
-			c.warn("%v", err)
-		}
-	}
-}
+func (c *change) recall() { c.before = c.store.before(c.warn) }
 
 // names resolves the policy's DNS names. For a name that DNS does not answer,
 // the last good answer stays. A refresh has asked before.

@@ -58,7 +58,7 @@ func (b *boot) settle(ctx context.Context) {
 		b.warn("%v; it is removed", err)
 		err = b.store.remove(pendingFile)
 	case p != nil:
-		b.out.Settled, err = b.store.settle(ctx, b.RunDir, p, b.store.before(), "boot loads what was confirmed")
+		b.out.Settled, err = b.store.settle(ctx, b.RunDir, p, b.store.before(untold), "boot loads what was confirmed")
 		p.release(&Ended{By: "boot", Settled: b.out.Settled})
 	}
 	if err != nil {

@@ -96,7 +96,7 @@ func Confirm(ctx context.Context, o Options, token string, reach live.Reach) (*C
 	case token != "" && token != p.Token:
 		return nil, fmt.Errorf("%w under the token %s", ErrNothingPending, token)
 	case !p.watched() || p.Until.IsZero() || !time.Now().Before(p.Until):
-		settled, err := s.settle(ctx, o.RunDir, p, s.before(), "it was to be confirmed too late")
+		settled, err := s.settle(ctx, o.RunDir, p, s.before(untold), "it was to be confirmed too late")
 		p.release(&Ended{By: Who(), Settled: settled})
 		if err != nil {
 			return nil, err
@@ -151,7 +151,7 @@ func TakeBack(ctx context.Context, o Options) (*Settled, error) {
 	if p == nil {
 		return nil, ErrNothingPending
 	}
-	out, err := s.settle(ctx, o.RunDir, p, s.before(), "by "+Who())
+	out, err := s.settle(ctx, o.RunDir, p, s.before(untold), "by "+Who())
 	if err != nil {
 		return out, err // the watchdog goes on trying
 	}

@@ -148,15 +148,23 @@ func (s *Store) settle(ctx context.Context, runDir string, p *trial, before *sto
 	return out, nil
 }
 
-// before reads the state to which a pending change would be taken back.
-func (s *Store) before() *stored {
+// before reads the state to which a change would be taken back: the confirmed bundle,
+// or the previous one if it is damaged, which warn is told; nil if there is none.
+func (s *Store) before(warn func(format string, args ...any)) *stored {
 	for _, name := range []string{confirmedFile, previousFile} {
-		if b, err := s.bundle(name); err == nil {
+		b, err := s.bundle(name)
+		switch {
+		case err == nil:
 			return b
+		case !errors.Is(err, fs.ErrNotExist):
+			warn("%v", err)
 		}
 	}
 	return nil
 }
+
+// untold is for warnings that nobody hears.
+func untold(string, ...any) {}
 
 // putRight settles a change that was broken off: whose watchdog is gone, or cannot do
 // its work. It returns nil if there is none. The caller has the lock.
@@ -168,7 +176,7 @@ func (s *Store) putRight(ctx context.Context, runDir string) (*Settled, error) {
 	if p.cared() {
 		return nil, nil
 	}
-	out, err := s.settle(ctx, runDir, p, s.before(), "it was broken off, and its watchdog did not take it back")
+	out, err := s.settle(ctx, runDir, p, s.before(untold), "it was broken off, and its watchdog did not take it back")
 	if err == nil {
 		p.release(&Ended{Confirmed: out.Confirmed, By: Who(), Settled: out})
 	}

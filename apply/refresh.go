@@ -201,8 +201,8 @@ func (r *refresh) believed(all []news) error {
 	return nil
 }
 
-// try takes news over, beside those taken over before, unless the policy cannot be loaded with them, or they take
-// too much away.
+// try takes news over, beside those taken over before, unless the policy cannot be
+// loaded with them, or they change too much.
 func (r *refresh) try(all ...news) error {
 	feeds, names := maps.Clone(r.feeds), maps.Clone(r.host.Names)
 	for _, n := range all {

@@ -162,7 +162,7 @@ func (w *watchdog) hold(o order) error {
 	if err != nil {
 		return fmt.Errorf("watch a change: %w", err)
 	}
-	w.pending, w.before, w.holder = p, w.store.before(), o.from
+	w.pending, w.before, w.holder = p, w.store.before(untold), o.from
 	w.tell(nil)
 	return nil
 }
@@ -245,7 +245,7 @@ func (w *watchdog) try(ctx context.Context) (*Settled, error) {
 		return nil, nil
 	}
 	if w.pending == nil {
-		w.before = w.store.before()
+		w.before = w.store.before(untold)
 	}
 	why := "it was broken off"
 	if w.waits {

@@ -190,6 +190,9 @@ func notConfirmed(ended *apply.Ended) error {
 // hostNotes says what the policy's writer and the host's keeper should know.
 func (g *global) hostNotes(out *apply.Outcome) {
 	u := g.ui
+	if out.Settled != nil {
+		g.settled(out.Settled)
+	}
 	if !u.json {
 		u.problems(u.stderr, out.Problems.Of(rules.Warning))
 	}

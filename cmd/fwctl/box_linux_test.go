@@ -266,9 +266,15 @@ func (b *box) stands(what string, also ...string) {
 	if got := b.others(); got != b.foreign {
 		b.Errorf("%s: the rules of others changed from\n%s\nto\n%s", what, b.foreign, got)
 	}
-	if left, _ := filepath.Glob(filepath.Join(b.dir, "state", "pending")); len(left) > 0 {
+	if len(b.leftPending()) > 0 {
 		b.Errorf("%s: the state says that a change is pending", what)
 	}
+}
+
+// leftPending is the record of a change that nobody has settled, if there is one.
+func (b *box) leftPending() []string {
+	left, _ := filepath.Glob(filepath.Join(b.dir, "state", "pending"))
+	return left
 }
 
 // tidy fails if the state has what nobody needs.

@@ -206,6 +206,7 @@ func (u *ui) describe(err error) (failed, int) {
 		pending   *apply.PendingError
 		way       *apply.WayError
 		lockout   *apply.LockoutError
+		damaged   *apply.DamagedError
 		back      *apply.RolledBackError
 		stuck     *apply.StuckError
 	)
@@ -240,6 +241,8 @@ func (u *ui) describe(err error) (failed, int) {
 		f.Hint = "open a new one: ssh -o ControlPath=none HOST fwctl confirm; a console of the host counts, too"
 	case errors.Is(err, apply.ErrUnknownBefore):
 		f.Hint = "`fwctl off` removes them; --no-confirm replaces them and confirms at once"
+	case errors.As(err, &damaged):
+		f.Hint = "`fwctl boot` loads what can be trusted, and removes what cannot"
 	case errors.As(err, &held):
 		f.Hint = "wait for it; one change at a time"
 	}
