@@ -8,7 +8,6 @@ import (
 
 	gnft "github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 
 	live "github.com/fwctl/fwctl/live/nftables"
@@ -70,38 +69,45 @@ func Plan(ctx context.Context, p *nftables.Program, last Last) (Result, error) {
 // Apply makes the kernel hold the program. Whatever the kernel answers, it is
 // read again before Apply says what happened.
 func Apply(ctx context.Context, p *nftables.Program, last Last) (Result, error) {
+	var done []string
 	for range retries {
 		d, gen, err := plan(ctx, p, last)
 		if err != nil {
 			return Result{}, err
 		}
 		if d.empty() {
-			return d.result(gen), nil
+			r := d.result(gen)
+			r.Changes = done
+			return r, nil
 		}
-		err = d.send(gen)
+		switched, err := d.send(gen)
 		if errors.Is(err, unix.ERESTART) {
+			if switched {
+				done, last = append(done, d.lines()...), func() *nftables.Program { return p }
+			}
 			continue
 		}
-		return verify(ctx, p, d, err)
+		return verify(ctx, p, d, done, err)
 	}
 	return Result{}, fmt.Errorf("replace table inet %s: %w (%d tries)", nftables.TableName, live.ErrUnstable, retries)
 }
 
-// verify compares the kernel with the program after a transaction that ended
-// with sent.
-func verify(ctx context.Context, p *nftables.Program, tried *difference, sent error) (Result, error) {
+// verify compares the kernel with the program after transactions that ended with
+// sent. Those before them made the changes done.
+func verify(ctx context.Context, p *nftables.Program, tried *difference, done []string, sent error) (Result, error) {
 	rest, gen, err := plan(ctx, p, func() *nftables.Program { return p })
+	changes := append(done, tried.lines()...)
 	switch {
 	case err != nil:
 		return Result{}, fmt.Errorf("read back table inet %s: %w", nftables.TableName, errors.Join(err, sent))
 	case rest.empty(): // committed, whatever the answer was
-		return Result{Changes: tried.lines(), Unread: rest.unread(), Table: rest.found, Generation: gen}, nil
-	case sent != nil && slices.Equal(rest.lines(), tried.lines()):
+		return Result{Changes: changes, Unread: rest.unread(), Table: rest.found, Generation: gen}, nil
+	case sent != nil && len(done) == 0 && slices.Equal(rest.lines(), tried.lines()):
 		return Result{}, fmt.Errorf("replace table inet %s: %w; nothing was changed", nftables.TableName, explain(sent))
 	case sent != nil:
 		return Result{}, fmt.Errorf("replace table inet %s: %w", nftables.TableName, explain(sent))
 	}
-	return Result{Changes: tried.lines()}, fmt.Errorf("%w: %v", ErrUnproved, rest.lines())
+	return Result{Changes: changes}, fmt.Errorf("%w: %v", ErrUnproved, rest.lines())
 }
 
 // explain adds what an error number of the kernel usually means here.
@@ -115,18 +121,23 @@ func explain(err error) error {
 	return err
 }
 
-// Remove deletes the table and says so; nothing if there is none.
+// Remove deletes the table and says so; nothing if there is none. The chains that
+// packets come by go first: of a table that goes whole, a packet finds chains without
+// rules and sets without elements.
 func Remove(ctx context.Context) ([]string, error) {
-	there, err := Present(ctx)
-	if err != nil || !there {
-		return nil, err
-	}
-	c, err := gnft.New()
+	c, err := live.Dial(0)
 	if err != nil {
 		return nil, err
 	}
-	c.DelTable(table())
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+	defer c.Close()
+	t, _, err := c.Table(ctx, unix.NFPROTO_INET, nftables.TableName, 0)
+	if err != nil || t == nil {
+		return nil, explain(err)
+	}
+	if sendAside(t) == nil {
+		grace()
+	}
+	if err := sendRemoved(); err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("delete table inet %s: %w", nftables.TableName, explain(err))
 	}
 	return []string{"delete table inet " + nftables.TableName}, nil
@@ -145,16 +156,18 @@ func plan(ctx context.Context, p *nftables.Program, last Last) (*difference, uin
 	if err != nil {
 		return nil, 0, explain(err)
 	}
-	d := &difference{trusted: trust(t, last), found: t}
-	if err := d.readRest(c, t); err != nil {
+	n := namesIn(t)
+	trusted := trust(t, n, last)
+	if err := readRest(c, t, trusted); err != nil {
 		return nil, 0, err
 	}
-	return d, gen, d.compare(p, t)
+	d, err := differ(p, t, n, trusted)
+	return d, gen, err
 }
 
 // trust returns, for large sets, what was last applied to them, where the number
 // of elements agrees with it.
-func trust(t *read.Table, last Last) map[string][]element {
+func trust(t *read.Table, n names, last Last) map[string][]element {
 	if t == nil || last == nil || !slices.ContainsFunc(t.Sets, func(s read.Set) bool { return s.Unread }) {
 		return nil
 	}
@@ -163,7 +176,7 @@ func trust(t *read.Table, last Last) map[string][]element {
 		return nil
 	}
 	trusted := map[string][]element{}
-	for _, s := range before.Sets {
+	for _, s := range n.program(before).Sets {
 		i := slices.IndexFunc(t.Sets, func(l read.Set) bool { return l.Name == s.Name })
 		if i < 0 || !t.Sets[i].Unread || !sameKind(s, &t.Sets[i]) {
 			continue
@@ -187,13 +200,13 @@ func counted(es []element, n int) bool {
 
 // readRest reads the large sets whose content nothing vouches for, however long
 // it takes.
-func (d *difference) readRest(c *live.Conn, t *read.Table) (err error) {
+func readRest(c *live.Conn, t *read.Table, trusted map[string][]element) (err error) {
 	if t == nil {
 		return nil
 	}
 	for i := range t.Sets {
 		s := &t.Sets[i]
-		if !s.Unread || d.trusted[s.Name] != nil {
+		if !s.Unread || trusted[s.Name] != nil {
 			continue
 		}
 		if s.Elements, err = c.Elements(t.Family, t.Name, s.Name); err != nil {
@@ -205,173 +218,6 @@ func (d *difference) readRest(c *live.Conn, t *read.Table) (err error) {
 
 func table() *gnft.Table {
 	return &gnft.Table{Name: nftables.TableName, Family: gnft.TableFamilyINet}
-}
-
-// send puts the whole difference into one transaction that the kernel takes only
-// if the generation is still the one that was read. What others refer to comes
-// before them, and what refers to others goes before those.
-//
-// Sets that are of no use any more go in a second one. A packet that is among the old
-// rules when the first is committed goes on there, but finds in a set what is in force
-// by then: of a map that is deleted, nothing (nft_map_deactivate of Linux).
-func (d *difference) send(gen uint32) error {
-	if d.changes() {
-		if err := d.sendChanges(gen); err != nil {
-			return err
-		}
-		gen++
-	}
-	if len(d.oldSets)+len(d.oldChains) == 0 {
-		return nil
-	}
-	c, err := gnft.New()
-	if err != nil {
-		return err
-	}
-	d.sendOld(c, table())
-	return c.FlushWithGenID(gen)
-}
-
-// changes reports whether there is more to do than to delete what nothing refers to.
-func (d *difference) changes() bool {
-	rest := *d
-	rest.oldSets, rest.oldChains = nil, nil
-	return !rest.empty()
-}
-
-func (d *difference) sendChanges(gen uint32) error {
-	c, err := gnft.New()
-	if err != nil {
-		return err
-	}
-	t := table()
-	if d.recreate {
-		c.DelTable(t)
-	}
-	if d.create || d.recreate || d.wake {
-		c.AddTable(t) // of a table that is there it sets the flags, to none
-	}
-	d.sendDeletedRules(c, t)
-	d.sendDeletedElements(c, t)
-	for _, name := range d.remade {
-		c.DelSet(&gnft.Set{Table: t, Name: name})
-	}
-	sets, err := d.sendSets(c, t)
-	if err != nil {
-		return err
-	}
-	d.sendChains(c, t, false)
-	if err := d.sendElements(c, t, sets); err != nil {
-		return err
-	}
-	d.sendRules(c, t, false)
-	// Base chains come last: from here to the commit, which the kernel does at
-	// once, they already stand at their hooks.
-	d.sendChains(c, t, true)
-	d.sendRules(c, t, true)
-	return c.FlushWithGenID(gen)
-}
-
-func (d *difference) sendDeletedRules(c *gnft.Conn, t *gnft.Table) {
-	for _, r := range d.rules {
-		if r.del.handle != 0 {
-			_ = c.DelRule(&gnft.Rule{Table: t, Chain: &gnft.Chain{Table: t, Name: r.chain}, Handle: r.del.handle}) // has a handle
-		}
-	}
-}
-
-func (d *difference) sendDeletedElements(c *gnft.Conn, t *gnft.Table) {
-	for _, e := range d.elements {
-		if len(e.del) > 0 {
-			_ = c.SetDeleteElements(setOf(t, e.set), elements(e.del)) // the error is sticky
-		}
-	}
-}
-
-// sendOld deletes sets and chains that nothing refers to any more: maps first,
-// since their elements refer to chains.
-func (d *difference) sendOld(c *gnft.Conn, t *gnft.Table) {
-	for _, name := range d.oldSets {
-		c.DelSet(&gnft.Set{Table: t, Name: name})
-	}
-	for _, name := range d.oldChains {
-		c.DelChain(&gnft.Chain{Table: t, Name: name})
-	}
-}
-
-func (d *difference) sendSets(c *gnft.Conn, t *gnft.Table) (map[string]*gnft.Set, error) {
-	out := map[string]*gnft.Set{}
-	for _, s := range d.sets {
-		g := setOf(t, s)
-		if err := c.AddSet(g, nil); err != nil {
-			return nil, fmt.Errorf("add set %s: %w", s.Name, err)
-		}
-		out[s.Name] = g
-	}
-	return out, nil
-}
-
-func (d *difference) sendElements(c *gnft.Conn, t *gnft.Table, added map[string]*gnft.Set) error {
-	for _, e := range d.elements {
-		g := added[e.set.Name]
-		if g == nil {
-			g = setOf(t, e.set)
-		}
-		if err := c.SetAddElements(g, elements(e.add)); err != nil {
-			return fmt.Errorf("add elements to %s: %w", e.set.Name, err)
-		}
-	}
-	return nil
-}
-
-func elements(es []element) []gnft.SetElement {
-	out := make([]gnft.SetElement, 0, len(es)*2)
-	for _, e := range es {
-		x := gnft.SetElement{Key: e.key, Comment: e.comment}
-		if e.verdict.Kind != nftables.None {
-			x.VerdictData = verdict(e.verdict)
-		}
-		out = append(out, x)
-		if e.next != nil {
-			out = append(out, gnft.SetElement{Key: e.next, IntervalEnd: true})
-		}
-	}
-	return out
-}
-
-func (d *difference) sendChains(c *gnft.Conn, t *gnft.Table, base bool) {
-	for _, ch := range slices.Concat(d.chains, d.policies) {
-		if (ch.Base != nil) != base {
-			continue
-		}
-		g := &gnft.Chain{Table: t, Name: ch.Name}
-		if b := ch.Base; b != nil {
-			policy := gnft.ChainPolicy(policyNum(b.Policy))
-			g.Type, g.Policy = gnft.ChainTypeFilter, &policy
-			g.Hooknum = gnft.ChainHookRef(gnft.ChainHook(hookNums[b.Hook]))
-			g.Priority = gnft.ChainPriorityFilter
-		}
-		c.AddChain(g)
-	}
-}
-
-// sendRules puts the new rules of base chains, or of all others, into place. A
-// chain's changes run from its last rule to its first.
-func (d *difference) sendRules(c *gnft.Conn, t *gnft.Table, base bool) {
-	for _, r := range slices.Backward(d.rules) {
-		if r.add.text == "" || r.base != base {
-			continue
-		}
-		g := &gnft.Rule{Table: t, Chain: &gnft.Chain{Table: t, Name: r.chain}, Exprs: r.add.exprs, Position: r.before}
-		if r.add.comment != "" {
-			g.UserData = userdata.AppendString(nil, userdata.TypeComment, r.add.comment)
-		}
-		if r.before != 0 {
-			c.InsertRule(g)
-		} else {
-			c.AddRule(g)
-		}
-	}
 }
 
 var fieldTypes = map[nftables.Field]gnft.SetDatatype{

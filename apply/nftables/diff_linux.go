@@ -3,7 +3,6 @@ package nftables
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/google/nftables/expr"
@@ -33,8 +32,9 @@ func (e element) same(o element) bool {
 
 // rule is one rule as it is sent and compared.
 type rule struct {
-	handle    uint64 // of a live rule
-	exprs     []expr.Any
+	handle    uint64      // of a live rule
+	live      []read.Expr // of a live rule
+	exprs     []expr.Any  // of a wanted rule
 	comment   string
 	canonical string
 	text      string
@@ -54,17 +54,27 @@ type difference struct {
 	rules     []ruleChange
 	oldChains []string
 	oldSets   []string
-	remade    []string // sets of another kind, deleted and made anew
+	remade    []string // sets that are there but of another kind
 
 	found   *read.Table          // what the kernel holds
 	trusted map[string][]element // content of large sets, not read but known
+	served  map[string][]rule    // by chain, for each wanted rule the live one that it goes on from
+	said    []string             // lines, where others than those of this difference say it better
 }
 
 func (d *difference) result(gen uint32) Result {
 	return Result{Changes: d.lines(), Unread: d.unread(), Table: d.found, Generation: gen}
 }
 
-func (d *difference) unread() []string { return slices.Sorted(maps.Keys(d.trusted)) }
+// unread names the sets as the program does.
+func (d *difference) unread() []string {
+	var out []string
+	for name := range d.trusted {
+		out = append(out, programName(name))
+	}
+	slices.Sort(out)
+	return out
+}
 
 type setChange struct {
 	set      *nftables.Set
@@ -86,9 +96,33 @@ func (d *difference) empty() bool {
 		len(d.rules)+len(d.oldChains)+len(d.oldSets) == 0
 }
 
-// compare finds what makes the table that is there (nil: none) the program.
-func (d *difference) compare(p *nftables.Program, t *read.Table) error {
-	d.create = t == nil
+// differ finds what makes the table (nil: none) the program. If it would tear the
+// content of sets apart, the sets get successors, and the rules that name them too;
+// the new rules go on with the counters of the old.
+func differ(p *nftables.Program, t *read.Table, n names, trusted map[string][]element) (*difference, error) {
+	d, err := compare(n.program(p), t, trusted, nil)
+	if err != nil {
+		return nil, err
+	}
+	torn := d.torn(n.program(p))
+	if len(torn) == 0 {
+		return d, nil
+	}
+	for _, set := range torn {
+		n.renew(t, programName(set))
+	}
+	swap, err := compare(n.program(p), t, trusted, d.served)
+	if err != nil {
+		return nil, err
+	}
+	swap.said = d.lines()
+	return swap, nil
+}
+
+// compare finds what makes the table (nil: none) the program, which has the kernel's
+// names. Rules that are not there go on from those that served for them.
+func compare(p *nftables.Program, t *read.Table, trusted map[string][]element, served map[string][]rule) (*difference, error) {
+	d := &difference{found: t, trusted: trusted, create: t == nil, served: map[string][]rule{}}
 	if t == nil {
 		t = &read.Table{}
 	}
@@ -97,8 +131,8 @@ func (d *difference) compare(p *nftables.Program, t *read.Table) error {
 		t = &read.Table{}
 	}
 	d.wake = t.Flags&unix.NFT_TABLE_F_DORMANT != 0
-	replaced := d.diffSets(p, t)
-	return d.diffChains(p, t, replaced)
+	d.diffSets(p, t)
+	return d, d.diffChains(p, t, served)
 }
 
 // moved reports whether a base chain sits at another hook or priority than the
@@ -125,19 +159,16 @@ func findChain(t *read.Table, name string) *read.Chain {
 // hookNums are NF_INET_LOCAL_IN and its like (linux/netfilter.h).
 var hookNums = map[packet.Hook]uint32{packet.Input: 1, packet.Forward: 2, packet.Output: 3}
 
-// diffSets compares sets and elements. It returns the names of live sets that
-// are of another kind and have to be made anew, with every rule that uses them.
-func (d *difference) diffSets(p *nftables.Program, t *read.Table) map[string]bool {
+// diffSets compares sets and elements.
+func (d *difference) diffSets(p *nftables.Program, t *read.Table) {
 	live := map[string]*read.Set{}
 	for i := range t.Sets {
 		live[t.Sets[i].Name] = &t.Sets[i]
 	}
-	replaced := map[string]bool{}
 	for _, s := range p.Sets {
 		l, ok := live[s.Name]
 		delete(live, s.Name)
 		if ok && !sameKind(s, l) {
-			replaced[s.Name] = true
 			d.remade = append(d.remade, s.Name)
 			ok = false
 		}
@@ -151,7 +182,6 @@ func (d *difference) diffSets(p *nftables.Program, t *read.Table) map[string]boo
 		d.oldSets = append(d.oldSets, name)
 	}
 	slices.Sort(d.oldSets)
-	return replaced
 }
 
 func sameKind(s *nftables.Set, l *read.Set) bool {
@@ -224,7 +254,7 @@ var kindByCode = map[int32]nftables.VerdictKind{
 	0: nftables.Drop, 1: nftables.Accept, -3: nftables.Jump, -4: nftables.Goto, -5: nftables.Return,
 }
 
-func (d *difference) diffChains(p *nftables.Program, t *read.Table, replaced map[string]bool) error {
+func (d *difference) diffChains(p *nftables.Program, t *read.Table, served map[string][]rule) error {
 	rules := map[string][]read.Rule{}
 	for _, r := range t.Rules {
 		rules[r.Chain] = append(rules[r.Chain], r)
@@ -239,7 +269,7 @@ func (d *difference) diffChains(p *nftables.Program, t *read.Table, replaced map
 		case c.Base != nil && l.Policy != policyNum(c.Base.Policy):
 			d.policies = append(d.policies, c)
 		}
-		if err := d.diffRules(c, rules[c.Name], replaced); err != nil {
+		if err := d.diffRules(c, rules[c.Name], served[c.Name]); err != nil {
 			return err
 		}
 	}
@@ -274,22 +304,27 @@ func policyNum(v packet.Verdict) uint32 {
 // diffRules keeps the longest run of rules that both have in the same order. It
 // goes from the last rule to the first, so that each new rule knows the kept one
 // that it comes before.
-func (d *difference) diffRules(c *nftables.Chain, live []read.Rule, replaced map[string]bool) error {
+func (d *difference) diffRules(c *nftables.Chain, live []read.Rule, served []rule) error {
 	want, err := wantedRules(c)
 	if err != nil {
 		return err
 	}
-	have := liveRules(live, replaced)
+	have := liveRules(live)
 	match := common(want, have)
+	d.served[c.Name] = make([]rule, len(want))
 	before, j := uint64(0), len(have)
 	for i := len(want) - 1; i >= 0; i-- {
 		if match[i] < 0 {
+			if served != nil {
+				want[i].count(served[i])
+			}
 			d.rules = append(d.rules, ruleChange{chain: c.Name, base: c.Base != nil, add: want[i], before: before})
 			continue
 		}
 		d.deleteRules(c.Name, have[match[i]+1:j])
 		j = match[i]
 		before = have[j].handle
+		d.served[c.Name][i] = have[j]
 	}
 	d.deleteRules(c.Name, have[:j])
 	return nil
@@ -314,26 +349,35 @@ func wantedRules(c *nftables.Chain) ([]rule, error) {
 	return out, nil
 }
 
-func liveRules(live []read.Rule, replaced map[string]bool) []rule {
+func liveRules(live []read.Rule) []rule {
 	out := make([]rule, len(live))
 	for i, r := range live {
 		form, err := read.Canonical(r.Exprs)
-		if err != nil || usesAny(r, replaced) {
+		if err != nil {
 			form = "" // equal to nothing
 		}
-		out[i] = rule{handle: r.Handle, comment: read.Comment(r.UserData), canonical: form}
+		out[i] = rule{handle: r.Handle, live: r.Exprs, comment: read.Comment(r.UserData), canonical: form}
 	}
 	return out
 }
 
-// usesAny reports whether the rule names one of the sets.
-func usesAny(r read.Rule, sets map[string]bool) bool {
-	for _, e := range r.Exprs {
-		if len(sets) > 0 && sets[e.SetName()] {
-			return true
+// count makes the rule's counters go on from those of a live rule with the same
+// expressions.
+func (r *rule) count(from rule) {
+	i := 0
+	for _, e := range from.live {
+		packets, bytes, ok := e.Counted()
+		if !ok {
+			continue
+		}
+		for ; i < len(r.exprs); i++ {
+			if c, ok := r.exprs[i].(*expr.Counter); ok {
+				c.Packets, c.Bytes = packets, bytes
+				i++
+				break
+			}
 		}
 	}
-	return false
 }
 
 // common returns, for each wanted rule, the index of the live rule that serves
@@ -404,6 +448,9 @@ func lengths(a, b []rule) [][]int {
 
 // lines says what the difference is, one line a change, in a stable order.
 func (d *difference) lines() []string {
+	if d.said != nil {
+		return d.said
+	}
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if d.recreate {
@@ -416,7 +463,7 @@ func (d *difference) lines() []string {
 		say("wake dormant table inet %s", nftables.TableName)
 	}
 	for _, s := range d.sets {
-		say("add %s %s", choose(s.Map, "map", "set"), s.Name)
+		say("add %s %s", choose(s.Map, "map", "set"), programName(s.Name))
 	}
 	for _, c := range d.chains {
 		say("add chain %s", c.Name)
@@ -443,12 +490,12 @@ func (d *difference) lines() []string {
 	return out
 }
 
-// lines counts elements: a set may have a million.
+// lines counts elements, since a set may have a million, and has the program's names.
 func (c setChange) lines(say func(string, ...any)) {
 	if n := len(c.del); n > 0 {
-		say("delete %d elements of %s", n, c.set.Name)
+		say("delete %d elements of %s", n, programName(c.set.Name))
 	}
 	if n := len(c.add); n > 0 {
-		say("add %d elements to %s", n, c.set.Name)
+		say("add %d elements to %s", n, programName(c.set.Name))
 	}
 }

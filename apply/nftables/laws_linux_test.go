@@ -84,16 +84,18 @@ func TestOnlyTheDifferenceIsSent(t *testing.T) {
 
 var handles = regexp.MustCompile(`handle \d+`)
 
-// listing is what nft shows of our table, without what counts or comes and goes.
+// listing is what nft shows of our table, without what counts or comes and goes, and
+// with the program's names of sets.
 func listing(t *testing.T) string {
 	t.Helper()
 	out := counters.ReplaceAllString(nft(t, "list", "table", "inet", "fwctl"), "counter")
-	return sortElements(out)
+	return sortElements(successors.ReplaceAllString(out, "$1"))
 }
 
 var (
-	counters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
-	elements = regexp.MustCompile(`(?s)elements = \{(.*?)\}`)
+	successors = regexp.MustCompile(`((?:@|set |map )[^\s/]+)/\d+\b`)
+	counters   = regexp.MustCompile(`counter packets \d+ bytes \d+`)
+	elements   = regexp.MustCompile(`(?s)elements = \{(.*?)\}`)
 )
 
 // sortElements puts objects, and the elements of sets, into one order: the

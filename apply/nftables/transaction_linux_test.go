@@ -33,7 +33,7 @@ func BenchmarkTransaction(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if err := d.send(gen); err != nil {
+		if _, err := d.send(gen); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -74,7 +74,8 @@ func sendNow(b *testing.B, d *difference) error {
 	if err != nil {
 		return err
 	}
-	return d.send(gen)
+	_, err = d.send(gen)
+	return err
 }
 
 func takeBack(b *testing.B, change setChange) {

@@ -20,7 +20,7 @@ func newApply(g *global) *cobra.Command {
 		Use:   "apply [flags] [POLICY]",
 		Short: "make this host obey a policy",
 		Long: `apply brings a policy into the kernel and, once it is confirmed, keeps it for the
-next boot. Only the difference is sent, in one transaction. What the kernel then holds
+next boot. Only the difference is sent. What the kernel then holds
 is read back and proved to mean what the policy means, for every packet; if a packet
 speaks against it, the change is taken back. The proof has two seconds; a policy
 that needs more is applied, and apply says that it was not proved.

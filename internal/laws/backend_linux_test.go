@@ -3,7 +3,6 @@ package laws
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"strings"
 
 	applyiptables "github.com/fwctl/fwctl/apply/iptables"
@@ -57,7 +56,7 @@ func byText(l *netlab.Lab, rs *rules.Ruleset) error {
 	if problems.Err() != nil {
 		return problems.Err()
 	}
-	_, err := nft(l, "table inet fwctl\ndelete table inet fwctl\n"+prog.Text(), "-f", "-")
+	_, err := l.NFT("table inet fwctl\ndelete table inet fwctl\n"+prog.Text(), "-f", "-")
 	return err
 }
 
@@ -98,18 +97,4 @@ func rulesWithoutIPSet(rs *rules.Ruleset) int {
 		}
 	}
 	return n
-}
-
-func nft(l *netlab.Lab, stdin string, args ...string) (string, error) {
-	var out []byte
-	err := l.Do(func() (err error) {
-		cmd := exec.Command("nft", args...)
-		cmd.Stdin = strings.NewReader(stdin)
-		out, err = cmd.CombinedOutput()
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("nft %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out), nil
 }

@@ -210,7 +210,7 @@ func TestOptimizedTextIsFoundUnequal(t *testing.T) {
 		t.Fatal(c.Result)
 	}
 	for i, text := range []string{before, after} {
-		if _, err := nft(lab, "table inet t\ndelete table inet t\n"+text, "-f", "-"); err != nil {
+		if _, err := lab.NFT("table inet t\ndelete table inet t\n"+text, "-f", "-"); err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range c.Parts {

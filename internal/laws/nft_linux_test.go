@@ -82,7 +82,7 @@ func (f *foreignCheck) load(text string) string {
 	lines := strings.Split(text, "\n")
 	for {
 		text = strings.Join(lines, "\n")
-		_, err := nft(f.lab, f.unload()+text, "-f", "-")
+		_, err := f.lab.NFT(f.unload()+text, "-f", "-")
 		if err == nil {
 			f.loaded = tablesOf(text)
 			return text
@@ -375,7 +375,7 @@ func (f *foreignCheck) shrink(text string, bad *foreignMismatch) (string, *forei
 }
 
 func (f *foreignCheck) still(text string, p packet.Packet) *foreignMismatch {
-	if _, err := nft(f.lab, f.unload()+text, "-f", "-"); err != nil {
+	if _, err := f.lab.NFT(f.unload()+text, "-f", "-"); err != nil {
 		return nil
 	}
 	f.loaded = tablesOf(text)

@@ -106,7 +106,7 @@ func (f *testedFiles) loadRule(rule testedRule) (string, bool) {
 		lines := rule.Commands("drop", rule.text+end)
 		for range len(lines) {
 			text := strings.Join(lines, "\n")
-			_, err := nft(f.lab, f.unload()+text, "-f", "-")
+			_, err := f.lab.NFT(f.unload()+text, "-f", "-")
 			if err == nil {
 				f.loaded = []string{rule.Table}
 				return text, true

@@ -30,7 +30,7 @@ func TestOptimizerChangesTheMeaning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nft(f.lab, f.unload()+flagRules, "-o", "-f", "-"); err != nil {
+	if _, err := f.lab.NFT(f.unload()+flagRules, "-o", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
 	merged, err := f.read()

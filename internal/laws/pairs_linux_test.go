@@ -193,7 +193,7 @@ func (d *dockerCheck) load(p *dockerPair) {
 	for _, f := range family {
 		empty += "table " + f + " docker-bridges\ndelete table " + f + " docker-bridges\n"
 	}
-	if _, err := nft(d.nft, empty+p.text, "-f", "-"); err != nil {
+	if _, err := d.nft.NFT(empty+p.text, "-f", "-"); err != nil {
 		d.Fatalf("%s: %v", p.name, err)
 	}
 	err := d.nft.Do(func() (err error) {

@@ -37,7 +37,7 @@ func TestPlannedPacketsFareSo(t *testing.T) {
 func plannedPacketsFareSo(t *testing.T, backend backend, seed uint64) {
 	h := gen.Host()
 	lab := netlab.New(t, h)
-	if _, err := nft(lab, others, "-f", "-"); err != nil {
+	if _, err := lab.NFT(others, "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(seed, 13))

@@ -59,7 +59,7 @@ func TestRulesReadLikeNFT(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := nft(f.lab, "", "-a", "list", "ruleset")
+		text, err := f.lab.NFT("", "-a", "list", "ruleset")
 		if err != nil {
 			continue // nft 1.0.6 cannot list every rule that it loads
 		}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -84,6 +86,21 @@ func build(facts *rules.Host) (l *Lab, err error) {
 // Do runs fn in the host's namespace, on a locked thread: sockets that it opens
 // and processes that it starts are the host's.
 func (l *Lab) Do(fn func() error) error { return in(l.host, fn) }
+
+// NFT runs nft in the host's namespace and returns what it prints.
+func (l *Lab) NFT(stdin string, args ...string) (string, error) {
+	var out []byte
+	err := l.Do(func() (err error) {
+		cmd := exec.Command("nft", args...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err = cmd.CombinedOutput()
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("nft %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
 
 func (l *Lab) close() {
 	if l.sets != nil {

@@ -115,3 +115,21 @@ func (e Expr) SetName() string {
 	}
 	return ""
 }
+
+// Counted returns what a counter has counted; ok is false of other expressions.
+func (e Expr) Counted() (packets, bytes uint64, ok bool) {
+	const counterBytes, counterPackets = 1, 2 // NFTA_COUNTER_*
+	if e.Name != "counter" {
+		return 0, 0, false
+	}
+	attrs, err := Attrs(e.Data)
+	for _, a := range attrs {
+		switch a.Type {
+		case counterBytes:
+			bytes = number(a.Data)
+		case counterPackets:
+			packets = number(a.Data)
+		}
+	}
+	return packets, bytes, err == nil
+}
