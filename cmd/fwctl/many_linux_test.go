@@ -112,7 +112,11 @@ func (b *box) count(words string) (sum uint64, ok bool) {
 
 var counters = regexp.MustCompile(`packets (\d+)|^\[(\d+):`)
 
-// objects lists what the kernel has of fwctl's, without counters.
+// successors are names that apply gives sets of a program in the kernel.
+var successors = regexp.MustCompile(`((?:@|set |map )[^\s/]+)/\d+\b`)
+
+// objects lists what the kernel has of fwctl's, without counters, and sets by the
+// program's names.
 func (b *box) objects() string {
 	b.Helper()
 	text := b.sh("nft -s list ruleset; iptables-legacy-save; ip6tables-legacy-save; ipset list -name | sort")
@@ -120,7 +124,7 @@ func (b *box) objects() string {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, " [")
 		if !strings.HasPrefix(line, "#") {
-			lines = append(lines, strings.TrimSpace(line))
+			lines = append(lines, successors.ReplaceAllString(strings.TrimSpace(line), "$1"))
 		}
 	}
 	slices.Sort(lines)
