@@ -82,21 +82,6 @@ type RefusedError struct{ Problems rules.Problems }
 // Error joins the problems.
 func (e *RefusedError) Error() string { return e.Problems.Error() }
 
-// PublishedError is a host with translated ports under a policy that does not
-// say what shall become of them: nothing was changed.
-type PublishedError struct {
-	Translations []live.Translation
-	Enforce      bool // the policy says "enforce", which this version cannot do
-}
-
-// Error says how many there are; whoever prints it lists them.
-func (e *PublishedError) Error() string {
-	if e.Enforce {
-		return fmt.Sprintf(`published = "enforce", but this version does not judge translated ports, and the host has %d`, len(e.Translations))
-	}
-	return fmt.Sprintf("the host has %d translated ports and the policy does not say what becomes of them", len(e.Translations))
-}
-
 // ErrUnknownBefore says that a change could not be taken back: the kernel holds
 // rules of fwctl's, and the state does not say of which policy. Nothing was changed.
 var ErrUnknownBefore = errors.New("the kernel holds rules of fwctl's, but the state directory does not say of which policy, so they could not be restored")
@@ -412,21 +397,6 @@ func (c *change) names(ctx context.Context, names []string) error {
 		c.warn("%s does not resolve now; its last known addresses stay", n)
 	}
 	c.host.Names = found
-	return nil
-}
-
-// published refuses a policy that would seem to judge translated ports. This
-// version leaves them alone, so the policy has to say that it does.
-func (c *change) published(s *live.Survey) error {
-	if c.ruleset.Published == rules.PublishedIgnore || c.action == refreshing {
-		return nil
-	}
-	if len(s.Translations) > 0 {
-		return &PublishedError{s.Translations, c.ruleset.Published == rules.PublishedEnforce}
-	}
-	if c.ruleset.Published == rules.PublishedEnforce {
-		c.warn(`published = "enforce" is not built yet: ports that a container engine publishes later will not obey the policy`)
-	}
 	return nil
 }
 

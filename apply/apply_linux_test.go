@@ -342,14 +342,14 @@ func TestOffStaysOff(t *testing.T) {
 	}
 }
 
-// Translated ports have to be spoken of, since this version does not judge them.
+// Translated ports have to be spoken of.
 func TestPublishedPortsMustBeSpokenOf(t *testing.T) {
 	tests := map[string]struct {
 		published string
 		refused   bool
 	}{
 		"not said": {"", true},
-		"enforce":  {`published = "enforce"`, true},
+		"enforce":  {`published = "enforce"`, false},
 		"ignore":   {`published = "ignore"`, false},
 	}
 	for name, tt := range tests {
@@ -363,8 +363,8 @@ func TestPublishedPortsMustBeSpokenOf(t *testing.T) {
 			if refused := errors.As(err, &published); refused != tt.refused || !refused && err != nil {
 				t.Fatalf("got %v", err)
 			}
-			if tt.refused && published.Translations[0].Ports != "8080" {
-				t.Errorf("listed %v", published.Translations)
+			if tt.refused && (published.Translations[0].Ports != "8080" || len(published.Closing) != 1) {
+				t.Errorf("listed %v, of them closing %v", published.Translations, published.Closing)
 			}
 		})
 	}

@@ -189,7 +189,7 @@ func (a *arrivals) narrow(s sources) *packet.Filter {
 // policySource is a policy where its rendering stands.
 func policySource(rs *rules.Ruleset, is6 bool) packet.Source {
 	return func(h packet.Hook) *packet.Filter {
-		if h != packet.Input || rs == nil {
+		if rs == nil || h != packet.Input && (h != packet.Prerouting || rs.Published != rules.PublishedEnforce) {
 			return nil
 		}
 		return rs.Filter(h, is6)

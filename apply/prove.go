@@ -68,13 +68,22 @@ func startProof(rs *rules.Ruleset, limit time.Duration) *prover {
 		p.families[i] = make(chan []*side, 1)
 		go func() {
 			var sides []*side
-			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
-				sides = append(sides, p.side(rs.Filter(hook, is6), nil, is6, until))
+			for _, hook := range provedAt(rs) {
+				sides = append(sides, p.side(rs.AtHook(hook, is6), nil, is6, until))
 			}
 			p.families[i] <- sides
 		}()
 	}
 	return p
+}
+
+// provedAt are the hooks at which a policy can say something.
+func provedAt(rs *rules.Ruleset) []packet.Hook {
+	hooks := []packet.Hook{packet.Input, packet.Output, packet.Forward}
+	if rs.Published == rules.PublishedEnforce {
+		hooks = append(hooks, packet.Prerouting)
+	}
+	return hooks
 }
 
 // side builds the policy's diagram, where the kernel's rules ask for things that

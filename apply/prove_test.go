@@ -38,13 +38,13 @@ func TestProof(t *testing.T) {
 		refuted string
 		why     string
 	}{
-		"the same":          {held: rs.Filter, limit: time.Minute},
-		"no IPv6":           {held: only4(rs.Filter), limit: time.Minute},
+		"the same":          {held: rs.AtHook, limit: time.Minute},
+		"no IPv6":           {held: only4(rs.AtHook), limit: time.Minute},
 		"another port":      {held: other.Filter, limit: time.Minute, refuted: "tcp 198.51.100."},
 		"nothing":           {held: empty, limit: time.Minute, refuted: "the kernel accept"},
-		"not understood":    {held: unknown(rs.Filter), limit: time.Minute, why: "xt_magic"},
-		"no time":           {held: rs.Filter, limit: -time.Second, why: "longer than allowed"},
-		"not read, no time": {held: unknown(rs.Filter), limit: -time.Second, why: "xt_magic"},
+		"not understood":    {held: unknown(rs.AtHook), limit: time.Minute, why: "xt_magic"},
+		"no time":           {held: rs.AtHook, limit: -time.Second, why: "longer than allowed"},
+		"not read, no time": {held: unknown(rs.AtHook), limit: -time.Second, why: "xt_magic"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			large := rs

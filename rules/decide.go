@@ -24,13 +24,18 @@ const (
 	ReasonInvalid     = "invalid"
 	ReasonBlock       = "block"
 	ReasonEcho        = "icmp"
+	ReasonContainer   = "from a container"
+	ReasonTranslated  = "judged before its translation"
+	ReasonRouted      = "routed straight to a container"
 	ReasonRule        = "rule"
 	ReasonDefault     = "default"
 )
 
 // Decide is the reference for the meaning of a policy: what becomes of the
-// packet at the given time. Limits count as unspent. It knows nothing of
-// translation: a packet whose hook is Forward is a routed one.
+// packet at the given time. Limits count as unspent. The packet is one that nothing
+// translates: a packet whose hook is Forward is a routed one. Where published ports are
+// enforced, it also says what becomes of a packet that is translated, by the address
+// and port that it came with, as Input.
 func (rs *Ruleset) Decide(p packet.Packet, at time.Time) Decision {
 	switch p.Hook {
 	case packet.Output:
@@ -55,6 +60,9 @@ func (rs *Ruleset) decideInput(p packet.Packet, at time.Time) Decision {
 	}
 	if b := rs.first(rs.Blocks, p, at); b != nil {
 		return Decision{Verdict: packet.Drop, Rule: b, Reason: ReasonBlock}
+	}
+	if rs.fromContainer(p.In) {
+		return Decision{Verdict: packet.Accept, Reason: ReasonContainer}
 	}
 	if rs.ICMP.Answers(p) {
 		return Decision{Verdict: packet.Accept, Reason: ReasonEcho}
@@ -81,20 +89,38 @@ func (rs *Ruleset) decideOutput(p packet.Packet, at time.Time) Decision {
 }
 
 func (rs *Ruleset) decideForward(p packet.Packet, at time.Time) Decision {
-	if rs.Routed == RoutedIgnore {
+	if rs.Routed == RoutedIgnore && rs.Published != PublishedEnforce {
 		return Decision{Verdict: packet.Accept, Reason: ReasonIgnored}
 	}
 	if p.State == packet.Established || p.State == packet.Related {
 		return Decision{Verdict: packet.Accept, Reason: ReasonEstablished}
 	}
-	if b := rs.first(rs.Blocks, p, at); b != nil {
+	if b := rs.first(rs.Blocks, p, at); b != nil && rs.Routed != RoutedIgnore {
 		return Decision{Verdict: packet.Drop, Rule: b, Reason: ReasonBlock}
 	}
-	def := packet.Drop
-	if rs.Routed == RoutedAccept {
-		def = packet.Accept
+	if rs.Routed == RoutedDrop {
+		return rs.open(rs.Routes, p, at, packet.Drop)
 	}
-	return rs.open(rs.Routes, p, at, def)
+	if rs.direct(p) {
+		return Decision{Verdict: packet.Drop, Reason: ReasonRouted}
+	}
+	if rs.Routed == RoutedIgnore {
+		return Decision{Verdict: packet.Accept, Reason: ReasonIgnored}
+	}
+	return rs.open(rs.Routes, p, at, packet.Accept)
+}
+
+// fromContainer reports whether what enters there is the containers' own, which
+// no service judges.
+func (rs *Ruleset) fromContainer(in string) bool {
+	return rs.Published == PublishedEnforce && len(rs.ContainerInterfaces) > 0 && matchIn(rs.ContainerInterfaces, in)
+}
+
+// direct reports whether a packet goes from outside to a container by its own
+// address.
+func (rs *Ruleset) direct(p packet.Packet) bool {
+	return rs.Published == PublishedEnforce && len(rs.ContainerInterfaces) > 0 && (p.State == packet.New || p.State == packet.Untracked) &&
+		matchIn(rs.ContainerInterfaces, p.Out) && !matchIn(rs.ContainerInterfaces, p.In)
 }
 
 // open lets the packet in if one of the rules does, unlimited ones first, and

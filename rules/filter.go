@@ -18,6 +18,15 @@ func (rs *Ruleset) Filter(hook packet.Hook, is6 bool) *packet.Filter {
 	return f.filter()
 }
 
+// AtHook is Filter for what stands at one hook alone. The two are the same but where
+// published ports are enforced: the packets that prerouting has judged are not counted
+// at input once more.
+func (rs *Ruleset) AtHook(hook packet.Hook, is6 bool) *packet.Filter {
+	f := newFilterer(rs, hook, is6)
+	f.lean, f.alone = true, true
+	return f.filter()
+}
+
 func newFilterer(rs *Ruleset, hook packet.Hook, is6 bool) *filterer {
 	return &filterer{rs: rs, hook: hook, is6: is6, ranges: map[*netipx.IPSet]packet.Ranges{}}
 }
@@ -29,10 +38,16 @@ func (f *filterer) filter() *packet.Filter {
 		f.output()
 	case packet.Forward:
 		f.forward()
+	case packet.Prerouting:
+		f.prerouting()
 	default:
 		f.input()
 	}
-	return &packet.Filter{Hook: f.hook, Base: []*packet.Chain{{Name: f.hook.String(), Policy: packet.OutcomeDrop, Rules: f.steps}}}
+	base := &packet.Chain{Name: f.hook.String(), Policy: packet.OutcomeDrop, Rules: f.steps}
+	if f.hook == packet.Prerouting {
+		base.Priority = PublishedPriority
+	}
+	return &packet.Filter{Hook: f.hook, Base: []*packet.Chain{base}}
 }
 
 // filterer writes the steps of one hook.
@@ -41,6 +56,7 @@ type filterer struct {
 	hook   packet.Hook
 	is6    bool
 	lean   bool // leave out rules that no packet of the family can match
+	alone  bool // see AtHook
 	steps  []packet.Step
 	ranges map[*netipx.IPSet]packet.Ranges // each set once: a group stands in many rules
 }
@@ -61,8 +77,42 @@ func (f *filterer) input() {
 	f.add(packet.OutcomeAccept, ReasonEstablished, states(packet.Established, packet.Related))
 	f.add(packet.OutcomeDrop, ReasonInvalid, states(packet.Invalid))
 	f.blocks(f.rs.Blocks)
+	if f.rs.Published == PublishedEnforce {
+		f.add(packet.OutcomeAccept, ReasonContainer, f.rs.containers(false))
+		f.add(packet.OutcomeAccept, ReasonTranslated, translated())
+	}
 	f.types("defaults.icmp", f.rs.ICMP.Types(f.is6))
 	f.open(f.rs.Services, "defaults.inbound", f.rs.Inbound)
+}
+
+// PublishedPriority is the priority at the prerouting hook at which new packets to
+// this host are judged where published ports are enforced: before anything translates
+// them (NF_IP_PRI_NAT_DST, linux/netfilter_ipv4.h).
+const PublishedPriority = -110
+
+// prerouting judges new packets to this host as input does, as far as they do not come
+// from containers.
+func (f *filterer) prerouting() {
+	if f.rs.Published != PublishedEnforce {
+		f.add(packet.OutcomeAccept, ReasonIgnored)
+		return
+	}
+	f.add(packet.OutcomeAccept, ReasonLoopback, packet.Iface{Pattern: "lo"})
+	f.add(packet.OutcomeAccept, ReasonContainer, f.rs.containers(false))
+	f.add(packet.OutcomeAccept, ReasonIgnored, packet.Not{Cond: packet.All{states(packet.New), number(packet.FieldDstType, uint64(packet.AddrLocal))}})
+	f.baseline(InputBaseline)
+	f.blocks(f.rs.Blocks)
+	f.types("defaults.icmp", f.rs.ICMP.Types(f.is6))
+	f.open(f.rs.Services, "defaults.inbound", f.rs.Inbound)
+}
+
+// containers holds for what enters (out: leaves) by an interface of containers.
+func (rs *Ruleset) containers(out bool) packet.Cond { return ifaceCond(rs.ContainerInterfaces, out) }
+
+// translated holds for packets whose destination was translated.
+func translated() packet.Cond {
+	return packet.All{packet.Not{Cond: states(packet.Invalid, packet.Untracked)}, // those belong to no connection
+		packet.Bits{Field: packet.FieldCTStatus, Mask: packet.Number(packet.DstNAT), Value: packet.Number(packet.DstNAT)}}
 }
 
 func (f *filterer) output() {
@@ -77,17 +127,42 @@ func (f *filterer) output() {
 }
 
 func (f *filterer) forward() {
-	if f.rs.Routed == RoutedIgnore {
+	if f.rs.Routed == RoutedIgnore && f.rs.Published != PublishedEnforce {
 		f.add(packet.OutcomeAccept, ReasonIgnored)
 		return
 	}
 	f.add(packet.OutcomeAccept, ReasonEstablished, states(packet.Established, packet.Related))
-	f.blocks(f.rs.Blocks)
-	def := packet.Drop
-	if f.rs.Routed == RoutedAccept {
-		def = packet.Accept
+	if f.rs.Routed != RoutedIgnore {
+		f.blocks(f.rs.Blocks)
 	}
-	f.open(f.rs.Routes, "defaults.routed", def)
+	if f.rs.Published == PublishedEnforce {
+		f.add(packet.OutcomeAccept, ReasonTranslated, translated())
+	}
+	if f.rs.Routed == RoutedDrop {
+		f.open(f.rs.Routes, "defaults.routed", packet.Drop)
+		return
+	}
+	if f.rs.Published == PublishedEnforce {
+		f.add(packet.OutcomeDrop, ReasonRouted, f.rs.Direct())
+	}
+	f.add(packet.OutcomeAccept, choose(f.rs.Routed == RoutedIgnore, ReasonIgnored, "defaults.routed"))
+}
+
+// Direct holds for packets through this host that begin a flow from outside to a
+// container by its own address: those that the policy refuses where published ports are
+// enforced, unless a route says otherwise.
+func (rs *Ruleset) Direct() packet.Cond {
+	if rs.Published != PublishedEnforce {
+		return packet.Never
+	}
+	return packet.All{states(packet.New, packet.Untracked), rs.containers(true), packet.Not{Cond: rs.containers(false)}}
+}
+
+func choose(cond bool, yes, no string) string {
+	if cond {
+		return yes
+	}
+	return no
 }
 
 func number(f packet.Field, ns ...uint64) packet.Cond {
@@ -206,11 +281,16 @@ func (f *filterer) matches(r *Rule) packet.Cond {
 	return append(c, f.addresses(r.From, false), f.addresses(r.To, true))
 }
 
+// limit holds while the rule's limit is unspent.
 func (f *filterer) limit(r *Rule) packet.Cond {
 	if r.Limit.Count == 0 {
 		return packet.All{}
 	}
-	return packet.Unspent(r.ID(), uint64(r.Limit.Count), r.Limit.Per, f.is6)
+	unspent := packet.Unspent(r.ID(), uint64(r.Limit.Count), r.Limit.Per, f.is6)
+	if f.alone && f.rs.Published == PublishedEnforce && f.hook == packet.Input {
+		return packet.Any{packet.All{states(packet.New), number(packet.FieldDstType, uint64(packet.AddrLocal))}, unspent}
+	}
+	return unspent
 }
 
 func ifaceCond(ps []string, out bool) packet.Cond {

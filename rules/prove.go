@@ -201,7 +201,8 @@ func stageOf(name string) string {
 		return ReasonEcho
 	case strings.HasPrefix(name, "defaults."):
 		return ReasonDefault
-	case name == ReasonLoopback, name == ReasonEstablished, name == ReasonInvalid, name == ReasonIgnored:
+	case name == ReasonLoopback, name == ReasonEstablished, name == ReasonInvalid, name == ReasonIgnored,
+		name == ReasonContainer, name == ReasonTranslated, name == ReasonRouted:
 		return name
 	}
 	return ReasonBaseline
@@ -223,8 +224,8 @@ func (f *filterer) shape(t *Test) packet.Cond {
 }
 
 // understood is what holds of a test's packets without being written: they begin
-// flows, come from one host, use no loopback interface unless it is named, and
-// what is called icmp is that of the family.
+// flows, come from one host, use no loopback interface unless it is named, are not
+// translated, and what is called icmp is that of the family.
 func (f *filterer) understood(t *Test) packet.Cond {
 	not := packet.Any{packet.In{Field: packet.FieldSrc, Set: packet.Multicast(f.is6)}}
 	for _, tr := range t.Match.Transports {
@@ -238,7 +239,7 @@ func (f *filterer) understood(t *Test) packet.Cond {
 	if t.Out == "" {
 		not = append(not, packet.Iface{Out: true, Pattern: "lo"})
 	}
-	return packet.All{packet.FirstPackets(), packet.Not{Cond: not}}
+	return packet.All{packet.FirstPackets(), packet.Not{Cond: append(not, translated())}}
 }
 
 // meaning is a ruleset as diagrams, made when they are asked for.

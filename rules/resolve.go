@@ -99,12 +99,14 @@ func (r *resolver) settings(rs *Ruleset) {
 	rs.Inbound = d.Inbound.Or(packet.Drop)
 	rs.Outbound = d.Outbound.Or(packet.Accept)
 	rs.Routed, rs.Published, rs.ICMP, rs.LogDenied = d.Routed.V, d.Published.V, d.ICMP.V, d.Log.V
+	rs.PublishedAt = d.Published.Pos
 	rs.ContainerInterfaces = patternsOf(d.ContainerInterfaces.V)
 	rs.Confirm, rs.Cut = s.Confirm.V, s.Cut.V
 	rs.Keep = sortedTexts(s.Keep.V)
 	rs.PFAnchors = sortedTexts(r.p.PFAnchors)
-	if d.Published.V == PublishedEnforce {
-		r.report(Warning, d.Published.Pos, "ports that containers publish do not obey the services yet: this version does not judge them", `published = "ignore" says so`)
+	if d.Published.V == PublishedEnforce && len(rs.ContainerInterfaces) == 0 {
+		r.report(Note, d.Published.Pos, "no interface is named as one of containers: containers that call a published port of this host are judged as if they came from outside",
+			`name the bridges: container_interfaces = ["docker0", "br-*"]`)
 	}
 	for _, k := range s.Keep.V {
 		if r.p.partial || slices.ContainsFunc(r.p.Services, func(s *Statement) bool { return s.Name == k.V }) {

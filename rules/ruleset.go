@@ -18,6 +18,7 @@ type Ruleset struct {
 	Outbound            packet.Verdict // the default for packets from this host; never Reject to broadcast or multicast
 	Routed              Routed
 	Published           Published
+	PublishedAt         Pos      // where the policy says so; the zero Pos if it does not
 	ContainerInterfaces []string // patterns; traffic that enters here is never judged as published
 	ICMP                ICMP
 	LogDenied           bool // log what is refused, rate limited

@@ -30,7 +30,7 @@ type transition struct {
 	steps []step
 }
 
-// step is one family's part.
+// step is one family's part in one table.
 type step struct {
 	family
 	was  *state
@@ -55,28 +55,48 @@ func (c *Conn) plan(ctx context.Context, p *render.Program) (*transition, error)
 	}
 	t := &transition{sets: sets}
 	for _, f := range c.families {
-		want := &p.V4
-		if f.is6 {
-			want = &p.V6
-		}
-		was, err := c.state(ctx, f)
+		all, err := c.states(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		t.steps = append(t.steps, step{f, was, diff(f.command(), was, wanted(want), c.protocols)})
+		for _, was := range all {
+			t.steps = append(t.steps, step{f, was, diff(f.command(), was, wanted(of(p, f), was.table), c.protocols)})
+		}
 	}
-	// The family that closes more goes first: between the two, the host should
+	// What closes more goes first: between the two, the host should
 	// rather have too few openings.
 	slices.SortStableFunc(t.steps, func(a, b step) int { return b.edit.closing - a.edit.closing })
 	return t, nil
 }
 
-func (c *Conn) state(ctx context.Context, f family) (*state, error) {
-	t, err := c.filter(ctx, f)
+// of is the part of a program for a family.
+func of(p *render.Program, f family) *render.Family {
+	if f.is6 {
+		return &p.V6
+	}
+	return &p.V4
+}
+
+// states are those of all tables.
+func (c *Conn) states(ctx context.Context, f family) ([]*state, error) {
+	s, err := c.dump(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	return found(t), nil
+	all := make([]*state, len(tables))
+	for i, table := range tables {
+		all[i] = found(s.Table(table), table)
+	}
+	return all, nil
+}
+
+// state is that of one table.
+func (c *Conn) state(ctx context.Context, f family, table string) (*state, error) {
+	all, err := c.states(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return all[slices.Index(tables, table)], nil
 }
 
 // tries bounds how often a change is planned anew because another program
@@ -124,7 +144,7 @@ func (c *Conn) attempt(ctx context.Context, t *transition, p *render.Program) ([
 			return c.undone(ctx, t, i+1, err)
 		}
 	}
-	if err := c.verify(ctx, t, p); err != nil {
+	if err := c.verify(ctx, p); err != nil {
 		return changes, err
 	}
 	// The rules are what they should be; sets that could not be destroyed are
@@ -134,18 +154,16 @@ func (c *Conn) attempt(ctx context.Context, t *transition, p *render.Program) ([
 }
 
 // verify reads back what was written.
-func (c *Conn) verify(ctx context.Context, t *transition, p *render.Program) error {
-	for _, s := range t.steps {
-		want := &p.V4
-		if s.is6 {
-			want = &p.V6
-		}
-		is, err := c.state(ctx, s.family)
+func (c *Conn) verify(ctx context.Context, p *render.Program) error {
+	for _, f := range c.families {
+		all, err := c.states(ctx, f)
 		if err != nil {
 			return fmt.Errorf("read back: %w", err)
 		}
-		if rest := diff(s.command(), is, wanted(want), c.protocols); !rest.empty() {
-			return fmt.Errorf("%w: %s", ErrUnproved, strings.Join(rest.changes, "; "))
+		for _, is := range all {
+			if rest := diff(f.command(), is, wanted(of(p, f), is.table), c.protocols); !rest.empty() {
+				return fmt.Errorf("%w: %s", ErrUnproved, strings.Join(rest.changes, "; "))
+			}
 		}
 	}
 	return nil
@@ -162,7 +180,7 @@ func (c *Conn) undone(ctx context.Context, t *transition, n int, failed error) (
 	defer cancel()
 	errs := []error{failed}
 	for _, s := range slices.Backward(t.steps[:n]) {
-		is, err := c.state(ctx, s.family)
+		is, err := c.state(ctx, s.family, s.was.table)
 		if err == nil {
 			err = c.restore(ctx, s.family, diff(s.command(), is, s.was, c.protocols))
 		}
@@ -208,11 +226,11 @@ func (c *Conn) restore(ctx context.Context, f family, e *edit) error {
 // variant.
 func (c *Conn) Present(ctx context.Context) (bool, error) {
 	for _, f := range c.everywhere() {
-		s, err := c.state(ctx, f)
+		all, err := c.states(ctx, f)
 		if err != nil {
 			return false, err
 		}
-		if len(s.chains) > 0 || len(s.jumps) > 0 {
+		if slices.ContainsFunc(all, func(s *state) bool { return len(s.chains) > 0 || len(s.jumps) > 0 }) {
 			return true, nil
 		}
 	}
@@ -227,18 +245,22 @@ func (c *Conn) everywhere() []family { return slices.Concat(c.families, c.others
 func (c *Conn) Remove(ctx context.Context) ([]string, error) {
 	var changes []string
 	for _, f := range c.everywhere() {
-		was, err := c.state(ctx, f)
+		all, err := c.states(ctx, f)
 		if err != nil {
 			return changes, err
 		}
-		if len(was.misuse) > 0 {
-			return changes, fmt.Errorf("rules of others lead into fwctl's chains, remove them first: %s %s", f.command(), strings.Join(was.misuse, "; "))
+		for _, was := range all {
+			if len(was.misuse) > 0 {
+				return changes, fmt.Errorf("rules of others lead into fwctl's chains, remove them first: %s %s", f.command(), strings.Join(was.misuse, "; "))
+			}
 		}
-		e := diff(f.command(), was, &state{}, c.protocols)
-		if err := c.restore(ctx, f, e); err != nil {
-			return changes, err
+		for _, was := range all {
+			e := diff(f.command(), was, &state{table: was.table}, c.protocols)
+			if err := c.restore(ctx, f, e); err != nil {
+				return changes, err
+			}
+			changes = append(changes, e.changes...)
 		}
-		changes = append(changes, e.changes...)
 	}
 	sets, err := c.ownSets(ctx)
 	if err != nil {

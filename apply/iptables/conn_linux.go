@@ -218,21 +218,6 @@ func (c *Conn) dump(ctx context.Context, f family) (*read.Save, error) {
 	return read.Parse(text), nil
 }
 
-// filter reads the table filter alone.
-func (c *Conn) filter(ctx context.Context, f family) (*read.Table, error) {
-	if f.variant == Legacy {
-		names, err := c.legacyTables(ctx, f)
-		if err != nil || !slices.Contains(names, "filter") {
-			return nil, err
-		}
-	}
-	text, err := c.run(ctx, "", f.save, "-c", "-t", "filter")
-	if err != nil {
-		return nil, err
-	}
-	return read.Parse(text).Table("filter"), nil
-}
-
 func (c *Conn) legacyTables(ctx context.Context, f family) ([]string, error) {
 	path := "/proc/thread-self/net/ip_tables_names"
 	if f.is6 {

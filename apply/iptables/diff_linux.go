@@ -9,8 +9,13 @@ import (
 	render "github.com/fwctl/fwctl/render/iptables"
 )
 
-// state is what one family holds of fwctl's in table filter, or should.
+// tables are those in which fwctl has something, in the order in which packets meet
+// them.
+var tables = []string{"mangle", "filter"}
+
+// state is what one family holds of fwctl's in one table, or should.
 type state struct {
+	table  string
 	chains []*chain
 	jumps  []jump
 	misuse []string // rules of others that lead into our chains: "-A X -j FWCTL-INPUT"
@@ -34,25 +39,28 @@ type jump struct {
 	rule rule
 }
 
-// wanted is the state that a family of a Program describes.
-func wanted(f *render.Family) *state {
-	s := &state{}
-	for _, c := range f.Chains {
+// wanted is the state of a table that a family of a Program describes.
+func wanted(f *render.Family, table string) *state {
+	s, t := &state{table: table}, f.Table
+	if table == "mangle" {
+		t = f.Mangle
+	}
+	for _, c := range t.Chains {
 		w := &chain{name: c.Name, rules: make([]rule, len(c.Rules))}
 		for i := range c.Rules {
 			w.rules[i].Text = c.Rules[i].Args()
 		}
 		s.chains = append(s.chains, w)
 	}
-	for _, j := range f.Jumps {
+	for _, j := range t.Jumps {
 		s.jumps = append(s.jumps, jump{from: j.From, at: 1, rule: rule{Rule: read.Rule{Text: j.Args()}}})
 	}
 	return s
 }
 
-// found is the state that iptables-save shows; the table may be nil.
-func found(t *read.Table) *state {
-	s := &state{}
+// found is the state of a table that iptables-save shows; t may be nil.
+func found(t *read.Table, table string) *state {
+	s := &state{table: table}
 	if t == nil {
 		return s
 	}
@@ -86,7 +94,8 @@ func (s *state) foreign(c *read.Chain) {
 // edit is what has to be sent to a family, and what to say of it.
 type edit struct {
 	command  string
-	lines    []string // of the restore, between "*filter" and "COMMIT"
+	table    string
+	lines    []string // of the restore, between "*TABLE" and "COMMIT"
 	changes  []string // one for each thing that becomes another
 	counters bool     // some lines carry counters
 	closing  int      // verdicts that refuse, more than before
@@ -96,7 +105,7 @@ func (e *edit) empty() bool { return len(e.lines) == 0 }
 
 // text is the input of iptables-restore.
 func (e *edit) text() string {
-	return "*filter\n" + strings.Join(e.lines, "\n") + "\nCOMMIT\n"
+	return "*" + e.table + "\n" + strings.Join(e.lines, "\n") + "\nCOMMIT\n"
 }
 
 func (e *edit) send(format string, args ...any) {
@@ -104,7 +113,11 @@ func (e *edit) send(format string, args ...any) {
 }
 
 func (e *edit) say(format string, args ...any) {
-	e.changes = append(e.changes, e.command+" "+fmt.Sprintf(format, args...))
+	command := e.command
+	if e.table != "filter" {
+		command += " -t " + e.table
+	}
+	e.changes = append(e.changes, command+" "+fmt.Sprintf(format, args...))
 }
 
 // diff finds the way from one state to another: chains first, so that rules can
@@ -113,7 +126,7 @@ func (e *edit) say(format string, args ...any) {
 // looks for loops and deep nesting after every rule: so each state on the way is
 // a part of the old one or of the new one, never of both.
 func diff(command string, from, to *state, protocols read.Protocols) *edit {
-	e := &edit{command: command}
+	e := &edit{command: command, table: to.table}
 	old := map[string]*chain{}
 	for _, c := range from.chains {
 		old[c.name] = c
@@ -166,7 +179,7 @@ func (e *edit) jumps(from, to *state, protocols read.Protocols) {
 	same := func(a, b jump) bool {
 		return a.from == b.from && a.at == b.at && a.rule.same(&b.rule, protocols)
 	}
-	for _, name := range []string{"INPUT", "FORWARD", "OUTPUT"} {
+	for _, name := range []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT"} {
 		of := func(s *state) []jump {
 			return slices.DeleteFunc(slices.Clone(s.jumps), func(j jump) bool { return j.from != name })
 		}

@@ -19,11 +19,15 @@ func (c *Conn) Held(ctx context.Context) (func(hook packet.Hook, is6 bool) *pack
 	}
 	saves := map[bool]*read.Save{}
 	for _, f := range c.families {
-		t, err := c.filter(ctx, f)
+		s, err := c.dump(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		saves[f.is6] = read.Parse(own(t))
+		var text strings.Builder
+		for _, table := range tables {
+			own(&text, s.Table(table), table)
+		}
+		saves[f.is6] = read.Parse(text.String())
 	}
 	return func(hook packet.Hook, is6 bool) *packet.Filter {
 		if saves[is6] == nil {
@@ -33,29 +37,27 @@ func (c *Conn) Held(ctx context.Context) (func(hook packet.Hook, is6 bool) *pack
 	}, nil
 }
 
-// own is the table without the rules of others, as text.
-func own(t *read.Table) string {
+// own writes the table without the rules of others; t may be nil.
+func own(b *strings.Builder, t *read.Table, table string) {
 	if t == nil {
-		return ""
+		return
 	}
-	var b strings.Builder
-	b.WriteString("*filter\n")
+	b.WriteString("*" + table + "\n")
 	for _, c := range t.Chains {
 		switch {
 		case isOwn(c.Name):
-			fmt.Fprintf(&b, ":%s -\n", c.Name)
+			fmt.Fprintf(b, ":%s -\n", c.Name)
 		case c.Policy != "-":
-			fmt.Fprintf(&b, ":%s ACCEPT\n", c.Name)
+			fmt.Fprintf(b, ":%s ACCEPT\n", c.Name)
 		}
 	}
 	for _, c := range t.Chains {
 		for _, r := range c.Rules {
 			if isOwn(c.Name) || c.Policy != "-" && !isForeign(r) {
-				fmt.Fprintf(&b, "-A %s %s\n", c.Name, r.Text)
+				fmt.Fprintf(b, "-A %s %s\n", c.Name, r.Text)
 			}
 		}
 	}
-	return b.String()
 }
 
 // heldSets reads the sets that are fwctl's and not too large.

@@ -144,7 +144,7 @@ func moved(p *nftables.Program, t *read.Table) bool {
 			return false
 		}
 		return (l.Hook == nil) != (c.Base == nil) ||
-			l.Hook != nil && (l.Hook.Num != hookNums[c.Base.Hook] || l.Hook.Priority != 0 || l.Type != "filter")
+			l.Hook != nil && (l.Hook.Num != hookNums[c.Base.Hook] || int(l.Hook.Priority) != c.Base.Priority || l.Type != "filter")
 	})
 }
 
@@ -157,7 +157,7 @@ func findChain(t *read.Table, name string) *read.Chain {
 }
 
 // hookNums are NF_INET_LOCAL_IN and its like (linux/netfilter.h).
-var hookNums = map[packet.Hook]uint32{packet.Input: 1, packet.Forward: 2, packet.Output: 3}
+var hookNums = map[packet.Hook]uint32{packet.Prerouting: 0, packet.Input: 1, packet.Forward: 2, packet.Output: 3}
 
 // diffSets compares sets and elements.
 func (d *difference) diffSets(p *nftables.Program, t *read.Table) {

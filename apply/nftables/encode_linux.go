@@ -82,6 +82,8 @@ func (e *encoder) stmt(s nftables.Stmt) {
 		e.add(payload(expr.PayloadBaseTransportHeader, 0, 1, reg1), eq([]byte{s.Type}))
 	case nftables.CTState:
 		e.ctState(s.States)
+	case nftables.Translated:
+		e.bits(expr.CtKeySTATUS, packet.DstNAT)
 	case nftables.FibType:
 		e.add(&expr.Fib{Register: reg1, ResultADDRTYPE: true, FlagSADDR: s.Src, FlagDADDR: !s.Src},
 			eq(binaryutil.NativeEndian.PutUint32(fibTypes[s.Type])))
@@ -235,7 +237,12 @@ func (e *encoder) ctState(states []packet.State) {
 	for _, s := range states {
 		bits |= stateBits[s]
 	}
-	e.add(&expr.Ct{Key: expr.CtKeySTATE, Register: reg1},
+	e.bits(expr.CtKeySTATE, bits)
+}
+
+// bits tests that what tracking knows has one of the bits.
+func (e *encoder) bits(key expr.CtKey, bits uint32) {
+	e.add(&expr.Ct{Key: key, Register: reg1},
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4,
 			Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: make([]byte, 4)})

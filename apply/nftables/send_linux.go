@@ -232,7 +232,7 @@ func chainOf(t *gnft.Table, ch *nftables.Chain, policy packet.Verdict) *gnft.Cha
 		p := gnft.ChainPolicy(policyNum(policy))
 		g.Type, g.Policy = gnft.ChainTypeFilter, &p
 		g.Hooknum = gnft.ChainHookRef(gnft.ChainHook(hookNums[b.Hook]))
-		g.Priority = gnft.ChainPriorityFilter
+		g.Priority = gnft.ChainPriorityRef(gnft.ChainPriority(b.Priority)) //nolint:gosec // of a hook
 	}
 	return g
 }

@@ -41,7 +41,7 @@ type side struct {
 
 func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
 	sources := q.Host.Sources(is6)
-	c := &comparison{way: wayTo(hook), is6: is6, at: q.Now, links: q.Host.LinkNames()}
+	c := &comparison{way: wayTo(hook).of(q.Policy), is6: is6, at: q.Now, links: q.Host.LinkNames()}
 	c.policy.Filter, c.host.Filter = c.way.policy(q.Policy, is6), c.filter(sources...)
 	c.flow.Filter = c.host.Filter
 	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}

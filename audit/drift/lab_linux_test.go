@@ -94,7 +94,9 @@ func openIPT(v applyipt.Variant, rs *rules.Ruleset) (*applyipt.Conn, *rendeript.
 
 // newHost makes a laboratory for the facts.
 func newHost(t *testing.T, facts *rules.Host, b backend) *host {
-	return &host{T: t, lab: netlab.New(t, facts), facts: facts, backend: b}
+	h := &host{T: t, lab: netlab.New(t, facts), facts: facts, backend: b}
+	h.lab.Early = true // policies may enforce published ports
+	return h
 }
 
 // obey applies a policy.

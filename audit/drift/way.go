@@ -12,7 +12,7 @@ import (
 // hooks returns the hooks at which a policy says something.
 func hooks(rs *rules.Ruleset) []packet.Hook {
 	hs := []packet.Hook{packet.Input}
-	if rs.Routed != rules.RoutedIgnore {
+	if rs.Routed != rules.RoutedIgnore || rs.Published == rules.PublishedEnforce && len(rs.ContainerInterfaces) > 0 {
 		hs = append(hs, packet.Forward)
 	}
 	if rs.Outbound != packet.Accept || len(rs.OutboundBlocks) > 0 {
@@ -25,13 +25,22 @@ func hooks(rs *rules.Ruleset) []packet.Hook {
 type way struct {
 	hook packet.Hook
 	from packet.Hook // where it begins
+	only packet.Cond // the packets of which the policy says something; nil: all
 }
 
 func wayTo(h packet.Hook) way {
 	if h == packet.Output {
-		return way{h, packet.Output}
+		return way{hook: h, from: packet.Output}
 	}
-	return way{h, packet.Prerouting}
+	return way{hook: h, from: packet.Prerouting}
+}
+
+// of leaves out packets through the host that the policy leaves alone.
+func (w way) of(rs *rules.Ruleset) way {
+	if w.hook == packet.Forward && rs.Routed == rules.RoutedIgnore {
+		w.only = rs.Direct()
+	}
+	return w
 }
 
 // filter returns what the sources do on the whole way. Packets of which a rule
@@ -65,6 +74,9 @@ func (w way) judged() packet.Cond {
 	case packet.Input:
 		return local
 	case packet.Forward:
+		if w.only != nil {
+			return packet.All{packet.Not{Cond: local}, w.only}
+		}
 		return packet.Not{Cond: local}
 	}
 	return packet.All{}

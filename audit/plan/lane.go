@@ -93,6 +93,10 @@ func policySource(rs *rules.Ruleset, is6 bool) packet.Source {
 		switch h {
 		case packet.Input, packet.Output, packet.Forward:
 			return rs.Filter(h, is6)
+		case packet.Prerouting:
+			if rs.Published == rules.PublishedEnforce {
+				return rs.Filter(h, is6)
+			}
 		}
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fwctl/fwctl/audit/compare"
 	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
 )
 
 // compareFlags is the question.
@@ -120,10 +121,10 @@ func compareStatus(r compare.Result) error {
 // question reads the flags.
 func (f compareFlags) question() (compare.Question, error) {
 	q := compare.Question{RejectIsDrop: f.rejectIsDrop, Budget: f.budget, Now: time.Now()}
-	if err := oneOf("hook", f.hook, "input", "output", "forward", "all"); err != nil {
+	if err := oneOf("hook", f.hook, "prerouting", "input", "output", "forward", "all"); err != nil {
 		return q, err
 	}
-	for _, h := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
+	for _, h := range []packet.Hook{packet.Prerouting, packet.Input, packet.Output, packet.Forward} {
 		if f.hook == h.String() {
 			q.Hooks = []packet.Hook{h}
 		}
@@ -300,7 +301,10 @@ func (g *global) side(ctx context.Context, arg string, f compareFlags, q *compar
 		if err != nil {
 			return s, err
 		}
-		s.Filter = rs.Filter
+		s.Filter = rs.AtHook
+		if f.hook == "all" && rs.Published == rules.PublishedEnforce {
+			q.Hooks = []packet.Hook{packet.Prerouting, packet.Input, packet.Output, packet.Forward}
+		}
 	case "live":
 		err = liveSide(ctx, &s, q)
 	case "nft":

@@ -38,6 +38,7 @@ routed = "drop"
 func TestManyApplies(t *testing.T) {
 	eachBackend(t, func(b *box) {
 		lab := netlab.New(b.T, gen.Host())
+		lab.Early = true // policies may enforce published ports
 		b.lab, b.do = lab, lab.Do
 		b.sh(b.backend.foreign)
 		r := rand.New(rand.NewPCG(gen.Seed(b.T), 51))

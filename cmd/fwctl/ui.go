@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,6 +169,7 @@ type failed struct {
 	Hint         string             `json:"hint,omitempty"`
 	Problems     rules.Problems     `json:"problems,omitempty"`
 	Translations []live.Translation `json:"translations,omitempty"`
+	Closing      []live.Translation `json:"closing,omitempty"` // of these, what published = "enforce" would close
 }
 
 // finish puts a command's error into words and returns the exit status.
@@ -188,7 +190,11 @@ func (u *ui) finish(err error) int {
 	}
 	fmt.Fprintf(u.stderr, "fwctl: %s\n", u.paint(u.stderr, red, "error: ")+f.Error)
 	for _, t := range f.Translations {
-		fmt.Fprintf(u.stderr, "  %s\n", t)
+		closing := ""
+		if slices.Contains(f.Closing, t) {
+			closing = `, which no service names: "enforce" would close it`
+		}
+		fmt.Fprintf(u.stderr, "  %s%s\n", t, closing)
 	}
 	u.hint(f.Hint)
 	return code
@@ -228,7 +234,8 @@ func (u *ui) describe(err error) (failed, int) {
 		f.Error = counted(bad.problems)
 	case errors.As(err, &published):
 		f.Translations = published.Translations
-		f.Hint = `use published = "ignore" in [defaults]: these ports then stay as open as their container engine makes them`
+		f.Closing = published.Closing
+		f.Hint = `say published = "enforce" in [defaults], and the services decide about these ports, or "ignore", and they stay as open as their container engine makes them`
 	case errors.As(err, &pending):
 		f.Hint = "`fwctl confirm` keeps it, `fwctl rollback` takes it back"
 	case errors.As(err, &lockout):

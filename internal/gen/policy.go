@@ -16,6 +16,8 @@ type Options struct {
 	Services int  // at most so many; 0 is eight, one time in twenty eighty
 	Blocks   int  // at most so many; 0 is three, one time in twenty twenty
 	NoRoutes bool // leave the forward hook alone
+	// Published enforces published ports, also where refused packets get an answer.
+	Published bool
 }
 
 // Name is the name of the policy in FS.
@@ -134,10 +136,19 @@ func (w *writer) defaults() {
 		w.routed = "ignore"
 	}
 	w.line("\n[defaults]")
-	w.line("inbound   = %q", w.pick([]string{"drop", "drop", "reject", "accept"}))
+	inbound := w.pick([]string{"drop", "drop", "reject", "accept"})
+	w.line("inbound   = %q", inbound)
 	w.line("outbound  = %q", w.outbound)
 	w.line("routed    = %q", w.routed)
-	w.line("published = \"ignore\"")
+	// With iptables nothing can be rejected before translation.
+	if w.opt.Published || inbound != "reject" && w.chance(30) {
+		w.line("published = \"enforce\"")
+		if w.chance(80) {
+			w.line("container_interfaces = %s", list(w.some(2, interfaces)))
+		}
+	} else {
+		w.line("published = \"ignore\"")
+	}
 	w.line("icmp      = %q", w.pick([]string{"minimal", "standard", "all"}))
 	w.line("log       = %q", w.pick([]string{"none", "denied"}))
 }

@@ -34,6 +34,7 @@ func TestComparedPacketsFareSo(t *testing.T) {
 		h.Interfaces = append(h.Interfaces, rules.Interface{Name: name})
 	}
 	lab := netlab.New(t, h)
+	lab.Early = true // policies may enforce published ports
 	r := rand.New(rand.NewPCG(gen.Seed(t), 12))
 	tried, skipped := 0, map[string]int{}
 	for i := range gen.Dose(t, "FWCTL_POLICIES", 150) {
@@ -194,6 +195,7 @@ func TestOptimizedTextIsFoundUnequal(t *testing.T) {
 	const after = "table inet t { chain c { type filter hook input priority 0; policy drop; tcp flags { syn, ack } accept; }; }\n"
 	h := gen.Host()
 	lab := netlab.New(t, h)
+	lab.Early = true // policies may enforce published ports
 	var sides []compare.Side
 	for _, text := range []string{before, after} {
 		f, err := live.LoadNFT(context.Background(), "-", []byte(text))

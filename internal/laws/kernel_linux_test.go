@@ -144,6 +144,7 @@ func (c *check) mismatch(rs *rules.Ruleset, ps []packet.Packet) *mismatch {
 	if err != nil {
 		return &mismatch{err: err}
 	}
+	c.lab.Early = rs.Published == rules.PublishedEnforce
 	start = time.Now()
 	got, err := c.lab.Probe(ps)
 	c.probing += time.Since(start)

@@ -37,6 +37,7 @@ func TestPlannedPacketsFareSo(t *testing.T) {
 func plannedPacketsFareSo(t *testing.T, backend backend, seed uint64) {
 	h := gen.Host()
 	lab := netlab.New(t, h)
+	lab.Early = true // policies may enforce published ports
 	if _, err := lab.NFT(others, "-f", "-"); err != nil {
 		t.Fatal(err)
 	}

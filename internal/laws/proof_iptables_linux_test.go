@@ -21,7 +21,7 @@ import (
 )
 
 // hooks are those at which a policy decides.
-var hooks = []packet.Hook{packet.Input, packet.Output, packet.Forward}
+var hooks = []packet.Hook{packet.Prerouting, packet.Input, packet.Output, packet.Forward}
 
 // The text that is rendered for iptables and ip6tables means what the policy
 // means: proved for every packet, at every hook, with and without ipset (L2).
@@ -83,7 +83,7 @@ func provedText(t *testing.T, i int, text string, rs *rules.Ruleset, h *rules.Ho
 			t.Errorf("policy %d: lines not understood: %q", i, save.Unknown)
 		}
 		for _, hook := range hooks {
-			proved(t, i, text, rs, h, rs.Filter(hook, is6), readipt.Filter(save, hook, is6, readipt.Options{Sets: sets}), is6)
+			proved(t, i, text, rs, h, rs.AtHook(hook, is6), readipt.Filter(save, hook, is6, readipt.Options{Sets: sets}), is6)
 		}
 	}
 	return true
@@ -135,7 +135,7 @@ func provedApplied(t *testing.T, i int, text string, variant applyipt.Variant, n
 		save := readipt.Parse(output(t, command+name+"-save"))
 		for _, hook := range hooks {
 			got := readipt.Filter(save, hook, is6, readipt.Options{Sets: sets, Protocols: protocols(t)})
-			proved(t, i, text, rs, h, rs.Filter(hook, is6), got, is6)
+			proved(t, i, text, rs, h, rs.AtHook(hook, is6), got, is6)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestNftablesMeansThePolicy(t *testing.T) {
 	r := rand.New(rand.NewPCG(gen.Seed(t), 11))
 	h := gen.Host()
 	for i := range gen.Dose(t, "FWCTL_POLICIES", 500) {
-		text := gen.Policy(r, gen.Options{})
+		text := gen.Policy(r, gen.Options{Published: i%4 == 0})
 		rs, ps := gen.Load(text, h)
 		if ps.Err() != nil {
 			t.Fatalf("%v\n%s", ps, text)
@@ -50,8 +50,8 @@ func TestNftablesMeansThePolicy(t *testing.T) {
 		}
 		c.Close()
 		for _, is6 := range []bool{false, true} {
-			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
-				proved(t, i, text, rs, h, rs.Filter(hook, is6), readnft.Filter([]*readnft.Table{table}, hook, is6, nil), is6)
+			for _, hook := range hooks {
+				proved(t, i, text, rs, h, rs.AtHook(hook, is6), readnft.Filter([]*readnft.Table{table}, hook, is6, nil), is6)
 			}
 		}
 		if t.Failed() {

@@ -23,7 +23,7 @@
 // refused packets (TCP reset, port unreachable) tell the tag of what they answer,
 // and are seen behind the output rules under test: a reset that does not get out
 // is no reject. A packet that did not even reach its hook is an error, not a
-// drop. Everything ends behind the last rule: nothing is delivered, so no
+// drop, but for rules at prerouting ([Lab.Early]). Everything ends behind the last rule: nothing is delivered, so no
 // connection tracking entry is ever kept and every probe is the first packet of
 // its flow.
 //

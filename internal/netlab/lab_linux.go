@@ -19,6 +19,10 @@ import (
 // Lab is a host and its client, each a network namespace. [New] makes one. It is
 // not for several goroutines at once.
 type Lab struct {
+	// Early says that the rules under test may end the way of packets at prerouting,
+	// before the hook that they are sent to.
+	Early bool
+
 	host, client netns.NsHandle
 	cards        []*card
 	sets         *sets

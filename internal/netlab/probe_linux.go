@@ -26,6 +26,9 @@ const (
 	patience = 10 * resend
 )
 
+// settle is more than a packet takes from prerouting to where it ends.
+const settle = 2 * time.Millisecond
+
 // Probe sends every packet through the host and returns what its kernel did with
 // it, in the same order. The packets do not see each other: each is the first of
 // its flow, or belongs to a flow of its own where its State asks for one. Only
@@ -93,6 +96,9 @@ func (l *Lab) probeBatch(packets []packet.Packet, at []int, verdicts []packet.Ve
 	}
 	if err := l.bring(probes, l.sets.reached); err != nil {
 		return err
+	}
+	if l.Early {
+		time.Sleep(settle)
 	}
 	passed, err1 := l.sets.read(l.sets.passed)
 	left, err2 := l.sets.read(l.sets.left)
@@ -169,9 +175,15 @@ func (l *Lab) await(probes []probe, to *nftables.Set) ([]probe, error) {
 		if err != nil {
 			return nil, err
 		}
+		arrived := new(tags)
+		if l.Early {
+			if arrived, err = l.sets.read(l.sets.arrived); err != nil {
+				return nil, err
+			}
+		}
 		var missing []probe
 		for _, p := range probes {
-			if !reached.has(p.tag) {
+			if !reached.has(p.tag) && !arrived.has(p.tag) {
 				missing = append(missing, p)
 			}
 		}

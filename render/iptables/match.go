@@ -193,7 +193,7 @@ func (b *builder) sources(r *rules.Rule, at packet.Hook) []Match {
 func (b *builder) destinations(r *rules.Rule, at packet.Hook) []Match {
 	var ms []Match
 	for _, w := range b.whereabouts(r, r.To, false) {
-		if at == packet.Input && len(w.in) > 0 {
+		if (at == packet.Input || at == packet.Prerouting) && len(w.in) > 0 {
 			continue // a packet for this host leaves by no interface
 		}
 		ms = append(ms, product(b.interfaces(r, w.in, true), w.members)...)
@@ -224,6 +224,18 @@ const maxInterface = 15
 
 // interfaces matches each of the patterns; no pattern is any interface.
 func (b *builder) interfaces(r *rules.Rule, patterns []string, out bool) []Match {
+	return b.named(r.Pos, r.ID(), patterns, out)
+}
+
+// containers matches what enters (out: leaves) by an interface of containers.
+func (b *builder) containers(out bool) []Match {
+	if len(b.rs.ContainerInterfaces) == 0 {
+		return nil
+	}
+	return b.named(b.rs.PublishedAt, "defaults.container_interfaces", b.rs.ContainerInterfaces, out)
+}
+
+func (b *builder) named(pos rules.Pos, who string, patterns []string, out bool) []Match {
 	if len(patterns) == 0 {
 		return []Match{{}}
 	}
@@ -234,7 +246,7 @@ func (b *builder) interfaces(r *rules.Rule, patterns []string, out bool) []Match
 		case wild && name == "":
 			return []Match{{}}
 		case len(name) > maxInterface || !wild && strings.HasSuffix(name, "+"):
-			b.problems.add(r.Pos, rules.Error, r.ID()+": iptables cannot match the interface "+p, "")
+			b.problems.add(pos, rules.Error, who+": iptables cannot match the interface "+p, "")
 			continue
 		case wild && len(name) < maxInterface:
 			name += "+"

@@ -24,7 +24,7 @@ var chainTag = map[rules.Kind]string{
 }
 
 // chainOf is the name of a rule's chain, before it is cut to size.
-func chainOf(r *rules.Rule) string { return chainTag[r.Kind] + shortID(r) }
+func (b *builder) chainOf(r *rules.Rule) string { return b.tag + chainTag[r.Kind] + shortID(r) }
 
 // shortID is the rule's ID without its kind.
 func shortID(r *rules.Rule) string {

@@ -93,7 +93,10 @@ func (b *builder) openings(c *Chain, h hook, all []*rules.Rule) {
 		if !nest && b.tooMany(o) {
 			continue
 		}
-		s := spreading{name: chainOf(o.rule), id: o.rule.ID(), miss: &deny, nest: nest}
+		if o.limited() && !nest && b.again(o.rule) {
+			b.spread(c, o.dims, spreading{id: o.rule.ID(), last: fresh, hit: accept})
+		}
+		s := spreading{name: b.chainOf(o.rule), id: o.rule.ID(), miss: &deny, nest: nest}
 		s.last, s.hit = b.hit(o, nest, deny)
 		b.spread(c, o.dims, s)
 	}
@@ -121,7 +124,7 @@ func (b *builder) command() string {
 
 // setComment is the comment of the rule that looks up the plain rules' set.
 func (h hook) setComment() string {
-	return map[packet.Hook]string{packet.Input: "services", packet.Output: "outbounds", packet.Forward: "routes"}[h.packet]
+	return map[packet.Hook]string{packet.Input: "services", packet.Prerouting: "services", packet.Output: "outbounds", packet.Forward: "routes"}[h.packet]
 }
 
 func (b *builder) possible(all []*rules.Rule, h hook) []opening {
@@ -151,11 +154,12 @@ func (o opening) rank() int {
 func (b *builder) hit(o opening, nest bool, deny Rule) (Match, Verdict) {
 	r, v := o.rule, accept
 	if r.Log {
-		name := chainOf(r)
+		name := b.chainOf(r)
 		if nest {
 			name += "/log"
 		}
 		c := b.chain(name)
+		b.judged(c, r)
 		c.add(logLimit, r.ID(), logTo(r.ID()))
 		c.add(Match{}, r.ID(), accept)
 		v = goTo(c)
@@ -166,10 +170,23 @@ func (b *builder) hit(o opening, nest bool, deny Rule) (Match, Verdict) {
 	case !nest:
 		return b.unspent(r), v
 	}
-	c := b.chain(chainOf(r) + "/limit")
+	c := b.chain(b.chainOf(r) + "/limit")
+	b.judged(c, r)
 	c.add(b.unspent(r), r.ID(), v)
 	c.Rules = append(c.Rules, deny)
 	return Match{}, goTo(c)
+}
+
+// again reports whether input meets packets that prerouting has judged by the rule.
+func (b *builder) again(r *rules.Rule) bool {
+	return b.enforced() && b.tag == "" && r.Kind == rules.Service
+}
+
+// judged lets pass at input what prerouting has counted and logged.
+func (b *builder) judged(c *Chain, r *rules.Rule) {
+	if b.again(r) {
+		c.add(fresh, r.ID(), accept)
+	}
 }
 
 // spreading is how the packets of an opening are led to their verdict.

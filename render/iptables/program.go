@@ -14,8 +14,14 @@ type Program struct {
 	V6   Family
 }
 
-// Family is what iptables or ip6tables holds in its table filter.
+// Family is what iptables or ip6tables holds.
 type Family struct {
+	Table        // filter
+	Mangle Table // where published ports are enforced: what stands before translation
+}
+
+// Table is what one table holds.
+type Table struct {
 	Jumps  []Jump
 	Chains []*Chain // in the order of a packet's path; no name twice
 }
@@ -23,7 +29,7 @@ type Family struct {
 // Jump is the rule of a built-in chain that leads to a chain of ours. It stands
 // first in its chain.
 type Jump struct {
-	From string // INPUT, FORWARD or OUTPUT
+	From string // INPUT, FORWARD or OUTPUT; of mangle PREROUTING
 	To   string
 }
 

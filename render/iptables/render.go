@@ -31,6 +31,8 @@ func Render(rs *rules.Ruleset, opt Options) (*Program, rules.Problems) {
 		if is6 {
 			b.family = &p.V6
 		}
+		b.table = &b.family.Table
+		b.prerouting()
 		b.input()
 		b.output()
 		b.forward()
@@ -73,6 +75,8 @@ type builder struct {
 	opt       Options
 	is6       bool
 	family    *Family
+	table     *Table            // that is being written
+	tag       string            // of the chains of services and blocks, in table mangle
 	chains    map[string]*Chain // by name
 	sets      map[string]*Set   // by name; of both families
 	problems  problemSet
@@ -83,7 +87,7 @@ type builder struct {
 func (b *builder) chain(name string) *Chain {
 	c := &Chain{Name: chainName(name, func(s string) bool { return b.chains[s] != nil })}
 	b.chains[c.Name] = c
-	b.family.Chains = append(b.family.Chains, c)
+	b.table.Chains = append(b.table.Chains, c)
 	return c
 }
 
@@ -97,7 +101,7 @@ type hook struct {
 
 func (b *builder) enter(h hook) *Chain {
 	c := b.chain(h.name)
-	b.family.Jumps = append(b.family.Jumps, Jump{From: h.name, To: c.Name})
+	b.table.Jumps = append(b.table.Jumps, Jump{From: h.name, To: c.Name})
 	return c
 }
 
@@ -115,8 +119,54 @@ func (b *builder) input() {
 	}
 	c.add(ctstate("INVALID"), "invalid", drop)
 	b.blocks(c, h, b.rs.Blocks)
+	if b.enforced() {
+		b.fromContainers(c)
+		c.add(translated, rules.ReasonTranslated, accept)
+	}
 	b.icmp(c, b.rs.ICMP)
 	b.openings(c, h, b.rs.Services)
+}
+
+func (b *builder) enforced() bool { return b.rs.Published == rules.PublishedEnforce }
+
+var (
+	translated = ext("-m conntrack --ctstate DNAT")
+	fresh      = ctstate("NEW").and(ext("-m addrtype --dst-type LOCAL")) // what prerouting judges
+)
+
+// publishedTag is in the names of chains that stand before translation.
+const publishedTag = "PUB-"
+
+// prerouting judges new packets for this host before anything translates them. What
+// it lets pass, and is not translated, input judges once more.
+func (b *builder) prerouting() {
+	if !b.enforced() {
+		return
+	}
+	if b.rs.Inbound == packet.Reject {
+		b.problems.add(b.rs.PublishedAt, rules.Error, `iptables cannot reject before translation: published = "enforce" with inbound = "reject" cannot be said`,
+			`use inbound = "drop", or the nftables backend`)
+		return
+	}
+	b.table, b.tag = &b.family.Mangle, publishedTag
+	defer func() { b.table, b.tag = &b.family.Table, "" }()
+	h := hook{name: "PREROUTING", packet: packet.Prerouting, def: b.rs.Inbound, comment: "defaults.inbound"}
+	c := b.enter(h)
+	c.add(Match{In: "lo"}, "loopback", accept)
+	b.fromContainers(c)
+	c.add(ext("-m conntrack ! --ctstate NEW"), "not new", accept)
+	c.add(ext("-m addrtype ! --dst-type LOCAL"), "not for this host", accept)
+	c = b.baseline(c, h, rules.InputBaseline)
+	b.blocks(c, h, b.rs.Blocks)
+	b.icmp(c, b.rs.ICMP)
+	b.openings(c, h, b.rs.Services)
+}
+
+// fromContainers leaves alone what enters from containers.
+func (b *builder) fromContainers(c *Chain) {
+	for _, m := range b.containers(false) {
+		c.add(m, rules.ReasonContainer, accept)
+	}
 }
 
 // output is the path of a packet from this host. Without anything to refuse
@@ -139,6 +189,9 @@ func (b *builder) output() {
 
 // forward is the path of a packet through this host.
 func (b *builder) forward() {
+	if b.enforced() && b.rs.Routed != rules.RoutedDrop {
+		b.direct()
+	}
 	if b.rs.Routed == rules.RoutedIgnore {
 		return
 	}
@@ -149,7 +202,38 @@ func (b *builder) forward() {
 	c := b.enter(h)
 	c.add(ctstate("RELATED,ESTABLISHED"), "established", accept)
 	b.blocks(c, h, b.rs.Blocks)
+	if b.enforced() {
+		c.add(translated, rules.ReasonTranslated, accept)
+	}
 	b.openings(c, h, b.rs.Routes)
+}
+
+// direct refuses new packets that go from outside to a container by its own address. It
+// stands in table mangle, since in table filter the engine's own rules, which accept
+// some of them, may come to stand before it. Its chain is entered by a jump, so that all
+// others come back.
+func (b *builder) direct() {
+	from, into := b.containers(false), b.containers(true)
+	if len(into) == 0 {
+		return
+	}
+	b.table = &b.family.Mangle
+	defer func() { b.table = &b.family.Table }()
+	c, to := b.chain(publishedTag+"FORWARD"), b.chain(publishedTag+"CONTAINERS")
+	b.table.Jumps = append(b.table.Jumps, Jump{From: "FORWARD", To: c.Name})
+	c.add(ctstate("RELATED,ESTABLISHED"), "established", accept)
+	c.add(translated, rules.ReasonTranslated, accept)
+	for _, m := range into {
+		c.add(m, "containers", Verdict{Target: to.Name})
+	}
+	for _, m := range from {
+		to.add(m, rules.ReasonContainer, accept)
+	}
+	direct := ctstate("NEW,UNTRACKED")
+	if b.rs.LogDenied {
+		to.add(direct.and(logLimit), rules.ReasonRouted, logTo("routed"))
+	}
+	to.add(direct, rules.ReasonRouted, drop)
 }
 
 func ctstate(states string) Match { return ext("-m conntrack --ctstate", states) }
@@ -230,7 +314,7 @@ func (b *builder) icmp(c *Chain, m rules.ICMP) {
 // back.
 func (b *builder) blocks(c *Chain, h hook, blocks []*rules.Rule) {
 	at := h.packet
-	if at == packet.Input {
+	if at == packet.Input || at == packet.Prerouting {
 		at = packet.Forward // the chain is for both; what asks for an interface to leave by matches nothing in input
 	}
 	var open []opening
@@ -241,7 +325,7 @@ func (b *builder) blocks(c *Chain, h hook, blocks []*rules.Rule) {
 		}
 	}
 	if lines > inlineRules {
-		name := "BLOCKS"
+		name := b.tag + "BLOCKS"
 		if h.packet == packet.Output {
 			name = "OUT-BLOCKS"
 		}
@@ -256,7 +340,7 @@ func (b *builder) blocks(c *Chain, h hook, blocks []*rules.Rule) {
 		c = shared
 	}
 	for _, o := range open {
-		b.spread(c, o.dims, spreading{name: chainOf(o.rule), id: o.rule.ID(), nest: true, hit: drop})
+		b.spread(c, o.dims, spreading{name: b.chainOf(o.rule), id: o.rule.ID(), nest: true, hit: drop})
 	}
 }
 

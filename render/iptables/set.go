@@ -112,7 +112,7 @@ func (b *builder) gather(open []opening, h hook) ([]opening, []Match) {
 	if plain < plainFrom {
 		return open, nil
 	}
-	name := b.portSet(map[packet.Hook]string{packet.Input: "services", packet.Output: "outbounds", packet.Forward: "routes"}[h.packet], elements)
+	name := b.portSet(h.setComment(), elements)
 	return rest, []Match{ext("-m set --match-set", name, "src,dst")}
 }
 

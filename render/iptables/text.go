@@ -10,20 +10,27 @@ import (
 // apply sends only the difference to what is there.
 func (f *Family) Text() string {
 	var b strings.Builder
-	b.WriteString("*filter\n")
-	for _, c := range f.Chains {
+	if len(f.Mangle.Chains) > 0 {
+		f.Mangle.write(&b, "mangle")
+	}
+	f.Table.write(&b, "filter")
+	return b.String()
+}
+
+func (t *Table) write(b *strings.Builder, name string) {
+	b.WriteString("*" + name + "\n")
+	for _, c := range t.Chains {
 		b.WriteString(":" + c.Name + " - [0:0]\n")
 	}
-	for _, j := range f.Jumps {
+	for _, j := range t.Jumps {
 		b.WriteString("-I " + j.From + " 1 " + j.Args() + "\n")
 	}
-	for _, c := range f.Chains {
+	for _, c := range t.Chains {
 		for i := range c.Rules {
 			b.WriteString("-A " + c.Name + " " + c.Rules[i].Args() + "\n")
 		}
 	}
 	b.WriteString("COMMIT\n")
-	return b.String()
 }
 
 // Args is the jump as iptables-save prints it, without the chain it is in.

@@ -226,7 +226,7 @@ func (b *builder) audience(groups []*rules.Group) string {
 	for i, g := range groups {
 		names[i] = g.Name
 	}
-	name := join("from.", names)
+	name := b.prefix + join("from.", names)
 	if _, done := b.chains[name]; !done {
 		c := b.chain(name)
 		for _, g := range groups {
@@ -240,7 +240,7 @@ func (b *builder) audience(groups []*rules.Group) string {
 
 // literalChain is the chain that accepts the addresses standing in a rule.
 func (b *builder) literalChain(r *rules.Rule) string {
-	c := b.chain(r.ID())
+	c := b.chain(b.prefix + r.ID())
 	for _, alt := range b.alternatives(r, conditions{literalsOnly: true}) {
 		c.add(r.ID(), append(alt, Counter{}, accept)...)
 	}
@@ -249,7 +249,7 @@ func (b *builder) literalChain(r *rules.Rule) string {
 
 // ruleChain is the chain of a rule with conditions of its own.
 func (b *builder) ruleChain(r *rules.Rule) string {
-	c := b.chain(r.ID())
+	c := b.chain(b.prefix + r.ID())
 	end := b.admit(r)
 	for _, alt := range b.alternatives(r, conditions{}) {
 		if end == accept {
@@ -265,15 +265,36 @@ func (b *builder) ruleChain(r *rules.Rule) string {
 func (b *builder) admit(r *rules.Rule) Verdict {
 	end := accept
 	if r.Log {
-		c := b.chain(r.ID() + "/log")
-		c.add("", Log{Prefix: "fwctl " + r.ID() + ": "})
-		c.add(r.ID(), Counter{}, accept)
-		end = Verdict{Kind: Goto, Chain: c.Name}
+		end = Verdict{Kind: Goto, Chain: r.ID() + "/log"}
+		b.once(end.Chain, func(c *Chain) {
+			c.add("", Log{Prefix: "fwctl " + r.ID() + ": "})
+			c.add(r.ID(), Counter{}, accept)
+		})
 	}
 	if r.Limit.Count > 0 {
-		end = b.limit(r, end)
+		counted := Verdict{Kind: Goto, Chain: r.ID() + "/limit"}
+		b.once(counted.Chain, func(c *Chain) { b.limit(c, r, end) })
+		end = counted
+	}
+	if end != accept && b.enforced() && b.prefix == "" && r.Kind == rules.Service {
+		return b.judged(r, end)
 	}
 	return end
+}
+
+// once writes a chain that is not there.
+func (b *builder) once(name string, write func(*Chain)) {
+	if _, done := b.chains[name]; !done {
+		write(b.chain(name))
+	}
+}
+
+// judged lets pass at input what prerouting has counted and logged.
+func (b *builder) judged(r *rules.Rule, end Verdict) Verdict {
+	c := b.chain(r.ID() + "/judged")
+	c.add(r.ID(), CTState{[]packet.State{packet.New}}, FibType{Type: "local"}, Counter{}, accept)
+	c.add("", end)
+	return Verdict{Kind: Goto, Chain: c.Name}
 }
 
 // limitSize is how many sources a limit remembers for each family.
@@ -282,8 +303,7 @@ const limitSize = 65535
 // limit writes the chain that counts new connections per source. When its set
 // is full, a source that it does not hold is refused, unless the service is one
 // that [safety] keeps.
-func (b *builder) limit(r *rules.Rule, end Verdict) Verdict {
-	c := b.chain(r.ID() + "/limit")
+func (b *builder) limit(c *Chain, r *rules.Rule, end Verdict) {
 	keep := slices.Contains(b.rs.Keep, r.Name) && r.Kind == rules.Service
 	for _, is6 := range []bool{false, true} {
 		name := b.limitSet(r, is6)
@@ -300,7 +320,6 @@ func (b *builder) limit(r *rules.Rule, end Verdict) Verdict {
 	if keep {
 		c.add(r.ID(), Counter{}, end)
 	}
-	return Verdict{Kind: Goto, Chain: c.Name}
 }
 
 func (b *builder) limitSet(r *rules.Rule, is6 bool) string {

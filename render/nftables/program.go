@@ -27,11 +27,11 @@ type Chain struct {
 	Rules []Rule
 }
 
-// Base says at which hook a base chain sits. All are of type filter and have
-// priority 0, "filter".
+// Base says at which hook a base chain sits. All are of type filter.
 type Base struct {
-	Hook   packet.Hook
-	Policy packet.Verdict // Accept or Drop; never changes once the chain exists
+	Hook     packet.Hook
+	Priority int            // 0, "filter", but at prerouting
+	Policy   packet.Verdict // Accept or Drop; never changes once the chain exists
 }
 
 // Rule is a list of statements; the packet goes on to the next one while they
@@ -121,6 +121,8 @@ type (
 	}
 	// CTState matches any of the connection states.
 	CTState struct{ States []packet.State }
+	// Translated matches packets of connections whose destination is translated.
+	Translated struct{}
 	// FibType matches the kind of the source or destination address: "local",
 	// "broadcast" or "multicast".
 	FibType struct {
@@ -175,20 +177,21 @@ const (
 	Return
 )
 
-func (Loopback) stmt() {}
-func (Iface) stmt()    {}
-func (Family) stmt()   {}
-func (L4Proto) stmt()  {}
-func (Port) stmt()     {}
-func (Addr) stmt()     {}
-func (ICMPType) stmt() {}
-func (CTState) stmt()  {}
-func (FibType) stmt()  {}
-func (Before) stmt()   {}
-func (Lookup) stmt()   {}
-func (Vmap) stmt()     {}
-func (Throttle) stmt() {}
-func (Log) stmt()      {}
-func (Counter) stmt()  {}
-func (Reject) stmt()   {}
-func (Verdict) stmt()  {}
+func (Loopback) stmt()   {}
+func (Iface) stmt()      {}
+func (Family) stmt()     {}
+func (L4Proto) stmt()    {}
+func (Port) stmt()       {}
+func (Addr) stmt()       {}
+func (ICMPType) stmt()   {}
+func (CTState) stmt()    {}
+func (Translated) stmt() {}
+func (FibType) stmt()    {}
+func (Before) stmt()     {}
+func (Lookup) stmt()     {}
+func (Vmap) stmt()       {}
+func (Throttle) stmt()   {}
+func (Log) stmt()        {}
+func (Counter) stmt()    {}
+func (Reject) stmt()     {}
+func (Verdict) stmt()    {}

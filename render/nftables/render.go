@@ -13,6 +13,7 @@ import (
 // notes.
 func Render(rs *rules.Ruleset) (*Program, rules.Problems) {
 	b := &builder{rs: rs, sets: map[string]*Set{}, chains: map[string]*Chain{}}
+	b.prerouting()
 	b.input()
 	b.output()
 	b.forward()
@@ -38,7 +39,11 @@ type builder struct {
 	rs     *rules.Ruleset
 	sets   map[string]*Set
 	chains map[string]*Chain
+	prefix string // of the chains of services: what is judged twice counts in each place by itself
 }
+
+// published is the prefix at prerouting.
+const published = "published."
 
 func (b *builder) program() *Program {
 	p := &Program{}
@@ -100,15 +105,59 @@ func (b *builder) input() {
 	// First and bare: compliance scanners look for exactly this rule.
 	c.add("", Loopback{}, accept)
 	b.established(c)
-	b.baseline(c, rules.InputBaseline)
+	b.baseline(c, "input", rules.InputBaseline)
 	if b.rs.LogDenied {
 		c.add("", CTState{[]packet.State{packet.Invalid}}, Log{Prefix: "fwctl invalid: "})
 	}
 	c.add("invalid", CTState{[]packet.State{packet.Invalid}}, Counter{}, drop)
 	b.blocks(c, "blocks", b.rs.Blocks)
+	if b.enforced() {
+		b.fromContainers(c)
+		c.add(rules.ReasonTranslated, Translated{}, Counter{}, accept)
+	}
+	b.inbound(c)
+}
+
+// inbound is what the policy itself says of packets for this host.
+func (b *builder) inbound(c *Chain) {
 	b.icmp(c, b.rs.ICMP)
 	b.dispatch(c, b.rs.Services)
 	b.refuse(c, "defaults.inbound", b.rs.Inbound)
+}
+
+func (b *builder) enforced() bool { return b.rs.Published == rules.PublishedEnforce }
+
+// prerouting judges new packets for this host before anything translates them. What
+// it lets pass, and is not translated, input judges once more.
+func (b *builder) prerouting() {
+	if !b.enforced() {
+		return
+	}
+	c, judge := b.chain("prerouting"), b.chain("published")
+	c.Base = &Base{Hook: packet.Prerouting, Priority: rules.PublishedPriority, Policy: packet.Accept}
+	c.add("", Loopback{}, accept)
+	b.fromContainers(c)
+	c.add("", CTState{[]packet.State{packet.New}}, FibType{Type: "local"}, Verdict{Kind: Jump, Chain: judge.Name})
+	b.prefix = published
+	defer func() { b.prefix = "" }()
+	b.baseline(judge, "input", rules.InputBaseline)
+	b.blocks(judge, "blocks", b.rs.Blocks)
+	b.inbound(judge)
+}
+
+// fromContainers leaves alone what enters from containers.
+func (b *builder) fromContainers(c *Chain) {
+	for _, i := range b.containers(false) {
+		c.add(rules.ReasonContainer, append(i.stmts, accept)...)
+	}
+}
+
+// containers are the ways to enter from (out: leave to) a container.
+func (b *builder) containers(out bool) []alternative {
+	if len(b.rs.ContainerInterfaces) == 0 {
+		return nil
+	}
+	return interfaces(b.rs.ContainerInterfaces, out)
 }
 
 // output is the path of a packet from this host. Without anything to refuse
@@ -121,7 +170,7 @@ func (b *builder) output() {
 	c.Base = &Base{Hook: packet.Output, Policy: packet.Accept}
 	c.add("", Loopback{Out: true}, accept)
 	b.established(c)
-	b.baseline(c, rules.OutputBaseline)
+	b.baseline(c, "output", rules.OutputBaseline)
 	b.blocks(c, "output.blocks", b.rs.OutboundBlocks)
 	if b.rs.ICMP != rules.ICMPMinimal {
 		b.icmp(c, rules.ICMPStandard)
@@ -132,19 +181,48 @@ func (b *builder) output() {
 
 // forward is the path of a packet through this host.
 func (b *builder) forward() {
-	if b.rs.Routed == rules.RoutedIgnore {
+	ignored := b.rs.Routed == rules.RoutedIgnore
+	if ignored && !b.enforced() {
 		return
 	}
 	c := b.chain("forward")
 	c.Base = &Base{Hook: packet.Forward, Policy: packet.Accept}
 	b.established(c)
-	b.blocks(c, "blocks", b.rs.Blocks)
-	b.dispatch(c, b.rs.Routes)
-	def := packet.Drop
-	if b.rs.Routed == rules.RoutedAccept {
-		def = packet.Accept
+	if !ignored {
+		b.blocks(c, "blocks", b.rs.Blocks)
 	}
-	b.refuse(c, "defaults.routed", def)
+	if b.enforced() {
+		c.add(rules.ReasonTranslated, Translated{}, Counter{}, accept)
+	}
+	if b.rs.Routed == rules.RoutedDrop {
+		b.dispatch(c, b.rs.Routes)
+		b.refuse(c, "defaults.routed", packet.Drop)
+		return
+	}
+	if b.enforced() {
+		b.direct(c)
+	}
+	if !ignored {
+		b.refuse(c, "defaults.routed", packet.Accept)
+	}
+}
+
+// direct refuses new packets that go from outside to a container by its own address.
+func (b *builder) direct(c *Chain) {
+	const name = "forward.containers"
+	for _, i := range b.containers(true) {
+		c.add("", append(i.stmts, Verdict{Kind: Jump, Chain: name})...)
+	}
+	if len(b.rs.ContainerInterfaces) > 0 {
+		to := b.chain(name)
+		for _, i := range b.containers(false) {
+			to.add("", append(i.stmts, ret)...)
+		}
+		if b.rs.LogDenied {
+			to.add("", CTState{[]packet.State{packet.New, packet.Untracked}}, Log{Prefix: "fwctl defaults.published: "})
+		}
+		to.add(rules.ReasonRouted, CTState{[]packet.State{packet.New, packet.Untracked}}, Counter{}, drop)
+	}
 }
 
 // established accepts what belongs to a connection. It comes before the baseline,
@@ -154,14 +232,22 @@ func (b *builder) established(c *Chain) {
 }
 
 // baseline gives each protocol of the baseline a chain. There are four of them at
-// most: four comparisons cost a packet less than one look-up in a map.
-func (b *builder) baseline(c *Chain, allowances rules.Baseline) {
+// most: four comparisons cost a packet less than one look-up in a map. Prerouting and
+// input share theirs.
+func (b *builder) baseline(c *Chain, hook string, allowances rules.Baseline) {
+	written := map[string]bool{} // by this call; false: only jumped to
 	for _, a := range allowances {
-		name := c.Name + ".baseline." + protoText(a.Proto)
-		if _, known := b.chains[name]; !known {
+		name := hook + ".baseline." + protoText(a.Proto)
+		write, jumped := written[name]
+		if !jumped {
+			_, done := b.chains[name]
+			write = !done
+			written[name] = write
 			c.add("", L4Proto{a.Proto}, Verdict{Kind: Jump, Chain: name})
 		}
-		b.allow(c.Name, b.chain(name), a)
+		if write {
+			b.allow(hook, b.chain(name), a)
+		}
 	}
 }
 
@@ -210,7 +296,7 @@ func (b *builder) icmpTypes(name string, is6 bool, types []uint8) Stmt {
 func (b *builder) icmp(c *Chain, m rules.ICMP) {
 	for _, is6 := range []bool{false, true} {
 		if types := m.Types(is6); len(types) > 0 {
-			c.add("defaults.icmp", b.icmpTypes(c.Name+".icmp-requests", is6, types), Counter{}, accept)
+			c.add("defaults.icmp", b.icmpTypes(choose(c.Base != nil, c.Name, "input")+".icmp-requests", is6, types), Counter{}, accept)
 		}
 	}
 }

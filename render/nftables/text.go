@@ -11,6 +11,7 @@ import (
 	"go4.org/netipx"
 
 	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
 )
 
 // Text returns the table as `nft -f` reads it, for a host that does not have it.
@@ -144,10 +145,18 @@ func rangeText(r netipx.IPRange) string {
 	return r.From().String() + "-" + r.To().String()
 }
 
+// priority is the word for it that nft lists.
+func (b *Base) priority() string {
+	if b.Priority == rules.PublishedPriority {
+		return "dstnat - 10"
+	}
+	return "filter"
+}
+
 func writeChain(w *bufio.Writer, c *Chain) {
 	fmt.Fprintf(w, "\tchain %s {\n", c.Name)
 	if b := c.Base; b != nil {
-		fmt.Fprintf(w, "\t\ttype filter hook %s priority filter; policy %s;\n", b.Hook, b.Policy)
+		fmt.Fprintf(w, "\t\ttype filter hook %s priority %s; policy %s;\n", b.Hook, b.priority(), b.Policy)
 	}
 	for _, r := range c.Rules {
 		w.WriteString("\t\t" + r.Text() + "\n")
@@ -185,6 +194,8 @@ func stmtText(s Stmt) string {
 		return choose(s.Is6, "icmpv6", "icmp") + " type " + icmpText(s.Is6, s.Type)
 	case CTState:
 		return "ct state " + statesText(s.States)
+	case Translated:
+		return "ct status dnat"
 	case FibType:
 		return fmt.Sprintf("fib %s type %s", choose(s.Src, "saddr", "daddr"), s.Type)
 	case Before:

@@ -53,9 +53,9 @@ func TestMeaning(t *testing.T) {
 type tally struct{ programs, refused, unloaded, packets, answers, accepted, rejected, dropped, limited, midstream int }
 
 // sayable takes the wildcards out of a generated policy that no interface group
-// of pf stands for.
+// of pf stands for, and what is about Linux.
 func sayable(policy string) string {
-	return strings.NewReplacer(`"eth*"`, `"eth1"`, `"docker*"`, `"docker0"`, `"e*"`, `"wg0"`).Replace(policy)
+	return strings.NewReplacer(`"eth*"`, `"eth1"`, `"docker*"`, `"docker0"`, `"e*"`, `"wg0"`, `"enforce"`, `"ignore"`).Replace(policy)
 }
 
 // adapt takes out of a ruleset what the dialect refuses, so that the rest can be
