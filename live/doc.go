@@ -1,7 +1,8 @@
 // Package live reads the running host, and changes nothing on it: its links,
 // addresses and time zone ([Facts]), the addresses of DNS names ([Resolve]), who
 // else has rules in the kernel ([Look]), everything in the kernel that decides on
-// packets, read as one state ([Rules]), its connections ([Connections],
+// packets, read as one state ([Rules]), which sockets take packets from anybody and
+// whose they are ([Listeners]), its connections ([Connections],
 // [Established]) and which of them the administrator came in over ([ReachOf]), and
 // whether a file can be trusted ([Trust]).
 //

@@ -27,6 +27,8 @@ import (
 //
 //	tell FILE    writes to the file how it is reached
 //	hold CMD…    keeps the sockets that it inherits for itself and runs the command
+//	listen       waits on a port of TCP
+//	listeners    writes the listeners that it sees
 //	first        is the test, see elsewhere
 const actAs = "LIVE_TEST_ACT_AS"
 
@@ -38,6 +40,10 @@ func TestMain(m *testing.M) {
 		tell(os.Args[1])
 	case "hold":
 		hold(os.Args[1:])
+	case "listen":
+		listen()
+	case "listeners":
+		printListeners()
 	}
 }
 

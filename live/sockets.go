@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,16 +20,6 @@ type Connection struct {
 	// Translated says that its answers come from or go to other addresses.
 	Translated bool
 }
-
-// Listener is a socket that takes packets from anywhere: TCP that listens, UDP
-// that is not connected.
-type Listener struct {
-	Proto packet.Proto
-	Addr  netip.AddrPort // an unspecified address: all of the host's, of [::] perhaps those of IPv4, too
-}
-
-// String writes "0.0.0.0:8000/tcp".
-func (l Listener) String() string { return l.Addr.String() + "/" + l.Proto.String() }
 
 // TCPConnection is a TCP connection as its socket on this host has it.
 type TCPConnection struct {
@@ -58,14 +47,16 @@ var connected = []string{
 type socket struct {
 	local, remote netip.AddrPort
 	state         string
+	uid           uint32
 	inode         uint64 // zero: no process has it open
 }
 
-// parseSockets reads the listeners out of one of the files.
+// parseSockets reads the listeners out of one of the files. It tells neither of
+// interfaces nor which of IPv6 take IPv4.
 func parseSockets(text string, proto packet.Proto) ([]Listener, error) {
-	want := stateListen
-	if proto == packet.UDP {
-		want = stateClosed
+	want := stateClosed
+	if proto == packet.TCP {
+		want = stateListen
 	}
 	all, err := parseTable(text)
 	if err != nil {
@@ -73,8 +64,8 @@ func parseSockets(text string, proto packet.Proto) ([]Listener, error) {
 	}
 	var out []Listener
 	for _, s := range all {
-		if l := (Listener{proto, s.local}); s.state == want && !slices.Contains(out, l) {
-			out = append(out, l)
+		if s.state == want {
+			out = append(out, Listener{Proto: proto, Addr: s.local.Addr(), Port: s.local.Port(), UID: s.uid, Inode: s.inode})
 		}
 	}
 	return out, nil
@@ -97,6 +88,8 @@ func parseTable(text string) ([]socket, error) {
 		s := socket{local: local, remote: remote, state: f[3]}
 		if len(f) > 9 {
 			s.inode, _ = strconv.ParseUint(f[9], 10, 64)
+			uid, _ := strconv.ParseUint(f[7], 10, 32)
+			s.uid = uint32(uid)
 		}
 		out = append(out, s)
 	}

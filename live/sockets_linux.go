@@ -60,27 +60,6 @@ func connection(f *netlink.ConntrackFlow) (Connection, bool) {
 	return c, true
 }
 
-// Listeners lists the sockets of this network namespace that take packets from
-// anywhere. It needs no privilege.
-func Listeners() ([]Listener, error) {
-	var out []Listener
-	for _, x := range []struct {
-		file  string
-		proto packet.Proto
-	}{{"tcp", packet.TCP}, {"tcp6", packet.TCP}, {"udp", packet.UDP}, {"udp6", packet.UDP}} {
-		text, err := socketFile(x.file)
-		if err != nil {
-			return nil, fmt.Errorf("list the listeners: %w", err)
-		}
-		ls, err := parseSockets(text, x.proto)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ls...)
-	}
-	return out, nil
-}
-
 // Established lists the TCP connections of this network namespace, also those
 // that one end has begun to close, but none that wait for stray packets only. It
 // needs no privilege.
@@ -109,7 +88,7 @@ func Connected() (all, outgoing []TCPConnection, err error) {
 	for _, s := range ss {
 		switch {
 		case s.state == stateListen:
-			listeners = append(listeners, Listener{packet.TCP, s.local})
+			listeners = append(listeners, Listener{Proto: packet.TCP, Addr: s.local.Addr(), Port: s.local.Port()})
 		case slices.Contains(connected, s.state):
 			all = append(all, TCPConnection{Local: s.local, Remote: s.remote})
 		}

@@ -10,12 +10,6 @@ func Connections() ([]Connection, error) {
 	return nil, errors.New("connections can be listed on Linux only")
 }
 
-// Listeners lists the sockets that take packets from anywhere. On this system it
-// cannot.
-func Listeners() ([]Listener, error) {
-	return nil, errors.New("listeners can be listed on Linux only")
-}
-
 // Established lists the TCP connections. On this system it cannot.
 func Established() ([]TCPConnection, error) {
 	return nil, errors.New("TCP connections can be listed on Linux only")

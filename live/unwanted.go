@@ -44,7 +44,7 @@ func Outgoing(all []TCPConnection, listeners []Listener) (out []TCPConnection) {
 	ports := map[uint16]bool{}
 	for _, l := range listeners {
 		if l.Proto == packet.TCP {
-			ports[l.Addr.Port()] = true
+			ports[l.Port] = true
 		}
 	}
 	for _, c := range all {

@@ -34,7 +34,8 @@ func (p *Plan) listeners(q Question, l *lane, k Kind, set packet.Node) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range q.Listeners {
+	// Those that share a port (SO_REUSEPORT) stand side by side.
+	for _, s := range slices.CompactFunc(slices.Clone(q.Listeners), alike) {
 		c := l.reaches(s)
 		if c == nil {
 			continue
@@ -65,6 +66,9 @@ func (p *Plan) listeners(q Question, l *lane, k Kind, set packet.Node) error {
 	return nil
 }
 
+// alike reports whether the same packets reach both.
+func alike(a, b live.Listener) bool { return a.String() == b.String() && a.V6Only == b.V6Only }
+
 // touch adds what changes for a listener; one that takes both families may be
 // told of both.
 func (p *Plan) touch(t Touched) {
@@ -81,16 +85,16 @@ func (p *Plan) touch(t Touched) {
 }
 
 // reaches is the condition of the packets that a listener takes, nil if it takes
-// none of the family. One of all IPv6 addresses may take IPv4, too.
+// none of the family.
 func (l *lane) reaches(s live.Listener) packet.Cond {
-	a := s.Addr.Addr()
-	if a.Is6() != l.is6 && !(a.IsUnspecified() && a.Is6()) || a.IsLoopback() {
+	a := s.Addr
+	if !s.Takes(l.is6) || a.IsLoopback() {
 		return nil
 	}
 	one := func(f packet.Field, v packet.Value) packet.Cond {
 		return packet.In{Field: f, Set: packet.Ranges{packet.Single(v)}}
 	}
-	c := packet.All{one(packet.FieldProto, packet.Number(uint64(s.Proto))), one(packet.FieldDstPort, packet.Number(uint64(s.Addr.Port())))}
+	c := packet.All{one(packet.FieldProto, packet.Number(uint64(s.Proto))), one(packet.FieldDstPort, packet.Number(uint64(s.Port)))}
 	if !a.IsUnspecified() {
 		c = append(c, one(packet.FieldDst, packet.AddrValue(a)))
 	}

@@ -102,7 +102,7 @@ func planFor(ctx context.Context, o apply.Options, budget int) (*plan.Plan, erro
 	if q.Connections, err = live.Connections(); err != nil {
 		return nil, err
 	}
-	if q.Listeners, err = live.Listeners(); err != nil {
+	if q.Listeners, _, err = live.Listeners(ctx, live.ListenOptions{Owners: live.NoOwners}); err != nil {
 		return nil, err
 	}
 	if q.Sockets, err = live.Established(); err != nil {

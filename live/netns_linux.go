@@ -1,0 +1,190 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ownNetns returns the inode of the thread's network namespace.
+func ownNetns() (uint64, error) {
+	inode, err := netnsInode("/proc/thread-self/ns/net")
+	if err != nil {
+		return 0, fmt.Errorf("find the network namespace: %w", err)
+	}
+	return inode, nil
+}
+
+// netnsInode reads a link "net:[4026531840]".
+func netnsInode(link string) (uint64, error) {
+	text, err := os.Readlink(link)
+	if err != nil {
+		return 0, err
+	}
+	inode, ok := parseNetns(text)
+	if !ok {
+		return 0, fmt.Errorf("%s leads to %q", link, text)
+	}
+	return inode, nil
+}
+
+func parseNetns(text string) (uint64, bool) {
+	text, ok := strings.CutPrefix(text, "net:[")
+	inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64)
+	return inode, ok && err == nil
+}
+
+// door is a file that leads into a network namespace.
+type door struct {
+	Netns
+	paths []string // several: processes end
+}
+
+// doors are the ways into the network namespaces, each once, and what hid others.
+type doors struct {
+	known  map[uint64]*door
+	order  []uint64
+	hidden int // processes whose namespace may not be looked at
+}
+
+func (ds *doors) add(ns Netns, path string) {
+	d := ds.known[ns.Inode]
+	if d == nil {
+		d = &door{Netns: ns}
+		ds.known[ns.Inode] = d
+		ds.order = append(ds.order, ns.Inode)
+	}
+	const enough = 8
+	if len(d.paths) < enough {
+		d.paths = append(d.paths, path)
+	}
+}
+
+// findDoors looks where network namespaces are mounted, as /run/netns has them, and
+// in which ones processes and their threads are.
+func findDoors() *doors {
+	ds := &doors{known: map[uint64]*door{}}
+	mounts, _ := os.ReadFile("/proc/thread-self/mountinfo")
+	for _, m := range parseNetnsMounts(string(mounts)) {
+		ds.add(m.Netns, m.paths[0])
+	}
+	for _, pid := range processes() {
+		dir := fmt.Sprintf("/proc/%d/task", pid)
+		for _, tid := range entryNames(dir) {
+			path := filepath.Join(dir, tid, "ns/net")
+			inode, err := netnsInode(path)
+			if errors.Is(err, fs.ErrPermission) {
+				ds.hidden++
+				break
+			}
+			if err == nil {
+				ds.add(Netns{Inode: inode}, path)
+			}
+		}
+	}
+	return ds
+}
+
+// parseNetnsMounts finds the mounted network namespaces in /proc/PID/mountinfo
+// (proc_pid_mountinfo(5)), where blanks are written \040.
+func parseNetnsMounts(text string) []door {
+	var out []door
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		if inode, ok := parseNetns(f[3]); ok {
+			path := unescapeMount(f[4])
+			out = append(out, door{Netns{inode, printable(filepath.Base(path))}, []string{path}})
+		}
+	}
+	return out
+}
+
+func unescapeMount(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// elsewhere adds the listeners of all network namespaces but the own one.
+func (s *listening) elsewhere(ctx context.Context, own uint64) {
+	ds := findDoors()
+	if ds.hidden > 0 {
+		s.note("the network namespaces of %d processes of others may not be looked at (needs root, or CAP_SYS_PTRACE): sockets in them may be missing", ds.hidden)
+	}
+	others := slices.DeleteFunc(ds.order, func(inode uint64) bool { return inode == own })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		back, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			s.note("no other network namespace was entered: %v", err)
+			runtime.UnlockOSThread()
+			return
+		}
+		defer back.Close()
+		for _, inode := range others {
+			if ctx.Err() == nil {
+				s.enter(ds.known[inode])
+			}
+		}
+		// A thread that does not come back stays locked, and ends with the goroutine.
+		if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	<-done
+}
+
+// enter adds the listeners of one network namespace; the thread stays there.
+func (s *listening) enter(d *door) {
+	var last error
+	for _, path := range d.paths {
+		f, err := os.Open(path)
+		if err != nil {
+			last = err
+			continue
+		}
+		err = d.leadsInto(f)
+		if err == nil {
+			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
+		}
+		f.Close()
+		if err == nil {
+			if err := s.sockets(d.Netns); err != nil {
+				s.note("the sockets of network namespace %s could not be read: %v", d.Netns, err)
+			}
+			return
+		}
+		last = err
+	}
+	if errors.Is(last, fs.ErrNotExist) || errors.Is(last, errOtherNetns) {
+		return // it has ended since
+	}
+	s.note("network namespace %s could not be entered: %v (needs CAP_SYS_ADMIN)", d.Netns, last)
+}
+
+// errOtherNetns says that a process has ended, and its number is another's.
+var errOtherNetns = errors.New("it is another network namespace by now")
+
+// leadsInto reports whether the open file is still that of the namespace.
+func (d *door) leadsInto(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Ino != d.Inode {
+		return errOtherNetns
+	}
+	return nil
+}

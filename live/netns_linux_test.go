@@ -1,0 +1,166 @@
+package live_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fwctl/fwctl/live"
+)
+
+// listenBy starts a process by way of a program that brings it into another network
+// namespace, where it listens on all addresses; it returns that namespace.
+func listenBy(t *testing.T, port int, argv ...string) string {
+	t.Helper()
+	cmd := exec.Command(argv[0], append(argv[1:], self(t))...)
+	cmd.Env = append(os.Environ(), actAs+"=listen", fmt.Sprintf("LIVE_TEST_PORT=%d", port))
+	ready, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if _, err := ready.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("no listener: %v", err)
+	}
+	in, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// listen is what listenBy starts.
+func listen() {
+	if _, err := net.Listen("tcp4", "0.0.0.0:"+os.Getenv("LIVE_TEST_PORT")); err != nil {
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	time.Sleep(time.Minute)
+}
+
+// Sockets are found in the network namespaces of processes and in mounted ones, those
+// mounted twice once; and no thread stays there.
+func TestListenersOfAllNamespaces(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
+	inNamespace(t)
+	before, _ := os.Readlink("/proc/thread-self/ns/net")
+	held := listenBy(t, 7001, "unshare", "--net")
+	mounted := mountedTwice(t)
+	in := listenBy(t, 7002, "nsenter", "--net="+mounted)
+	own, err := net.Listen("tcp4", "0.0.0.0:7000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	ls, notes, err := live.Listeners(t.Context(), live.ListenOptions{AllNamespaces: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%q", notes)
+	want := []string{"7000 in net:[0]", "7001 in " + held, "7002 in a blank (" + in + ")"}
+	if got := places(t, ls); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if after, _ := os.Readlink("/proc/thread-self/ns/net"); after != before {
+		t.Errorf("the thread is in %s, was in %s", after, before)
+	}
+	tasks, _ := filepath.Glob("/proc/self/task/*/ns/net")
+	for _, task := range tasks {
+		if at, _ := os.Readlink(task); at == held || at == in {
+			t.Errorf("%s was left in %s", task, at)
+		}
+	}
+}
+
+// places are the ports of the test and where they were found.
+func places(t *testing.T, ls []live.Listener) (out []string) {
+	t.Helper()
+	for _, l := range ls {
+		if l.Port < 7000 || l.Port > 7002 {
+			continue // of who runs the test
+		}
+		out = append(out, fmt.Sprintf("%d in %s", l.Port, l.Netns))
+		if len(l.Owners) != 1 {
+			t.Errorf("%v has owners %v", l, l.Owners)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// mountedTwice makes a network namespace that two files lead into, and no process is in.
+func mountedTwice(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	file, again := filepath.Join(dir, "a blank"), filepath.Join(dir, "again")
+	run(t, fmt.Sprintf("touch '%[1]s' '%[2]s'; unshare --net='%[1]s' true; mount --bind '%[1]s' '%[2]s'", file, again))
+	t.Cleanup(func() {
+		_ = unix.Unmount(again, unix.MNT_DETACH)
+		_ = unix.Unmount(file, unix.MNT_DETACH)
+	})
+	return file
+}
+
+// Whoever is nobody still sees all sockets, and is told that processes are missing.
+func TestListenersWithoutPrivilege(t *testing.T) {
+	inNamespace(t)
+	l, err := net.Listen("tcp4", "0.0.0.0:7003")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	program := forOthers(t)
+	for _, caps := range [][]uintptr{nil, {unix.CAP_NET_ADMIN}} {
+		cmd := exec.Command(program)
+		cmd.Env = []string{actAs + "=listeners"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
+		out, err := cmd.CombinedOutput()
+		for _, want := range []string{"0.0.0.0:7003/tcp [] user root", "note: the descriptors of ", "CAP_SYS_PTRACE", "note: no process was found that has these open: 0.0.0.0:7003/tcp", "note: the network namespaces of "} {
+			if err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("%v: %s\nwant %q in it", err, out, want)
+			}
+		}
+	}
+}
+
+// forOthers copies this program to where every user may run it.
+func forOthers(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fwctl-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	run(t, fmt.Sprintf("chmod 755 '%s'; cp '%s' '%s/program'; chmod 755 '%s/program'", dir, self(t), dir, dir))
+	return filepath.Join(dir, "program")
+}
+
+// printListeners is what the test without privilege starts.
+func printListeners() {
+	ls, notes, err := live.Listeners(context.Background(), live.ListenOptions{AllNamespaces: true})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for _, l := range ls {
+		fmt.Println(l, l.Owners, "user", l.User)
+	}
+	for _, n := range notes {
+		fmt.Println("note:", n)
+	}
+}
