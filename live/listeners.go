@@ -30,9 +30,15 @@ type Listener struct {
 	// kernel's own (WireGuard, NFS) there are none; whether others could not be told
 	// is in the notes.
 	Owners []Owner
-	// Proxy is the program that only carries what comes here into a container; empty:
-	// none does.
-	Proxy string
+	Proxy  Proxy // if its owner only carries what comes here into a container
+}
+
+// Proxy is a program that listens for a container, or only keeps the port for it; the
+// zero Proxy: none.
+type Proxy struct {
+	Program   string         // "docker-proxy", "conmon"
+	To        netip.AddrPort // of the container; the zero AddrPort: it does not tell
+	Container Container      // as far as it is known
 }
 
 // Owner is a process that has a socket open.

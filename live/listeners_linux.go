@@ -37,6 +37,7 @@ func Listeners(ctx context.Context, o ListenOptions) ([]Listener, []string, erro
 	s.users()
 	if o.Owners != NoOwners {
 		s.owners(ctx, o.Owners == FirstOwner)
+		s.containers(ctx)
 	}
 	out := make([]Listener, 0, len(s.found))
 	for _, d := range s.found {

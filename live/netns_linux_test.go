@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +85,25 @@ func TestListenersOfAllNamespaces(t *testing.T) {
 		if at, _ := os.Readlink(task); at == held || at == in {
 			t.Errorf("%s was left in %s", task, at)
 		}
+	}
+}
+
+// A program that carries packets into a container is told from others by its file, and
+// tells where they go.
+func TestListenersOfProxies(t *testing.T) {
+	inNamespace(t)
+	run(t, "ip link set lo up")
+	program := filepath.Join(t.TempDir(), "docker-proxy")
+	run(t, fmt.Sprintf("cp '%s' '%s'", self(t), program))
+	listenBy(t, 7004, program, "-proto", "tcp", "-container-ip", "172.17.0.2", "-container-port", "80")
+	listenBy(t, 7005, "env")
+	ls, notes, err := live.Listeners(t.Context(), live.ListenOptions{})
+	if err != nil || len(ls) != 2 || len(notes) > 0 {
+		t.Fatalf("%v, %q, %v", ls, notes, err)
+	}
+	want := live.Proxy{Program: "docker-proxy", To: netip.MustParseAddrPort("172.17.0.2:80")}
+	if ls[0].Proxy.Program != want.Program || ls[0].Proxy.To != want.To || ls[1].Proxy != (live.Proxy{}) {
+		t.Errorf("%+v and %+v, want %+v and none", ls[0].Proxy, ls[1].Proxy, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,17 +41,18 @@ func (s *listening) owners(ctx context.Context, first bool) {
 		}
 	}
 	w.processes(ctx)
-	told := map[int]Owner{}
+	told := map[int]Listener{}
 	var orphans []string
 	for i := range s.found {
 		d := &s.found[i]
 		for _, pid := range w.wanted[d.Inode] {
 			o, known := told[pid]
 			if !known {
-				o = ownerOf(pid)
+				o = ownedBy(pid)
 				told[pid] = o
 			}
-			d.Owners = append(d.Owners, o)
+			d.Owners = append(d.Owners, o.Owners...)
+			d.Proxy = cmp.Or(d.Proxy, o.Proxy)
 		}
 		if len(d.Owners) == 0 {
 			orphans = append(orphans, d.String())
@@ -171,8 +173,9 @@ func entryNames(path string) []string {
 	return names
 }
 
-// ownerOf reads who a process is; what has gone or may not be read stays empty.
-func ownerOf(pid int) Owner {
+// ownedBy reads who a process is, and whether it is a proxy; what has gone or may not
+// be read stays empty.
+func ownedBy(pid int) Listener {
 	dir := fmt.Sprintf("/proc/%d", pid)
 	file := func(name string) string {
 		text, _ := os.ReadFile(filepath.Join(dir, name))
@@ -181,7 +184,35 @@ func ownerOf(pid int) Owner {
 	o := Owner{PID: pid, Process: printable(strings.TrimSuffix(file("comm"), "\n")), Place: parseCgroup(file("cgroup"))}
 	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
 	o.Exe = printable(exe)
-	argv0, _, _ := strings.Cut(file("cmdline"), "\x00")
-	o.Argv0 = printable(argv0)
-	return o
+	args := strings.Split(strings.TrimSuffix(file("cmdline"), "\x00"), "\x00")
+	o.Argv0 = printable(args[0])
+	return Listener{Owners: []Owner{o}, Proxy: parseProxy(o, args[1:])}
+}
+
+// containers asks the engines for the names of containers, if there are any.
+func (s *listening) containers(ctx context.Context) {
+	if !slices.ContainsFunc(s.found, diagnosed.nameless) {
+		return
+	}
+	all, notes := Containers(ctx)
+	s.notes = append(s.notes, notes...)
+	for i := range s.found {
+		d := &s.found[i]
+		for j, o := range d.Owners {
+			d.Owners[j].Container = named(all, o.Container)
+		}
+		if d.Proxy.To.IsValid() {
+			d.Proxy.Container = cmp.Or(d.Proxy.Container, at(all, d.Proxy.To.Addr()))
+		}
+		d.Proxy.Container = named(all, d.Proxy.Container)
+	}
+}
+
+// nameless reports whether a container has to do with the socket whose name is not
+// known.
+func (d diagnosed) nameless() bool {
+	if d.Proxy != (Proxy{}) && d.Proxy.Container.Name == "" {
+		return true
+	}
+	return slices.ContainsFunc(d.Owners, func(o Owner) bool { return o.Container.ID != "" && o.Container.Name == "" })
 }
