@@ -3,7 +3,12 @@ package live
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -90,5 +95,61 @@ func TestListenerTakes(t *testing.T) {
 	}
 	if l := (Listener{Addr: netip.MustParseAddr("::"), V6Only: true}); l.Takes(false) {
 		t.Error("IPv6 only takes IPv4")
+	}
+}
+
+// What is read from files for want of sock_diag is the same, but for what the files do
+// not tell.
+func TestListenersFromFiles(t *testing.T) {
+	for _, proto := range []packet.Proto{packet.TCP, packet.UDP} {
+		for _, bind := range []func() (io.Closer, error){
+			func() (io.Closer, error) { return net.Listen("tcp4", "127.0.0.1:0") },
+			func() (io.Closer, error) { return net.ListenPacket("udp6", "[::1]:0") },
+		} {
+			c, err := bind()
+			if err != nil {
+				t.Skip(err)
+			}
+			defer c.Close()
+		}
+		d, err := dialDiag()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.nl.Close()
+		asked, err := d.listeners(proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s listening
+		read, err := s.fromFiles(proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, b := ofThisProcess(asked), ofThisProcess(read); !slices.Equal(a, b) || len(a) == 0 || len(s.notes) != 1 {
+			t.Errorf("asked %q, read %q, notes %q", a, b, s.notes)
+		}
+	}
+}
+
+// ofThisProcess lists those sockets that it has open, others come and go.
+func ofThisProcess(ds []diagnosed) (out []string) {
+	mine := openSockets(os.Getpid())
+	for _, d := range ds {
+		if slices.Contains(mine, d.Inode) {
+			out = append(out, fmt.Sprint(d, d.UID, d.Inode))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestMayHaveFiles(t *testing.T) {
+	for text, want := range map[string]bool{
+		"S 1 7 7 0 -1 4194560 1": true, "S 2 0 0 0 -1 2129984 0": false, "Z 1 7 7 0 -1 4228364 0": false, "": false,
+	} {
+		if got := mayHaveFiles(strings.Fields(text)); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
 	}
 }

@@ -34,9 +34,10 @@ func TestListenersSpeed(t *testing.T) {
 		}
 		listenOn(t, fd)
 	}
-	var ours, sockets, theirs []time.Duration
+	var ours, firsts, sockets, theirs []time.Duration
 	for range 9 {
 		ours = append(ours, timed(t, live.ListenOptions{}, listeners+1))
+		firsts = append(firsts, timed(t, live.ListenOptions{Owners: live.FirstOwner}, listeners+1))
 		sockets = append(sockets, timed(t, live.ListenOptions{Owners: live.NoOwners}, listeners+1))
 		start := time.Now()
 		if out, err := exec.Command("ss", "-H", "-ltnup").Output(); err != nil || len(out) == 0 {
@@ -44,10 +45,11 @@ func TestListenersSpeed(t *testing.T) {
 		}
 		theirs = append(theirs, time.Since(start))
 	}
-	t.Logf("%d listeners, %d ends of connections: median %v with processes (%v without), ss %v",
-		listeners, ends, median(ours), median(sockets), median(theirs))
-	if median(ours) > bound {
-		t.Errorf("%v, want at most %v", median(ours), bound)
+	t.Logf("%d listeners, %d ends of connections: median %v with all processes, %v with one each, %v without; ss %v",
+		listeners, ends, median(ours), median(firsts), median(sockets), median(theirs))
+	// A machine that is busy is so for ss, too.
+	if m := median(ours); m > bound && m > median(theirs)*3/4 {
+		t.Errorf("%v, want at most %v", m, bound)
 	}
 }
 
@@ -58,6 +60,11 @@ func timed(t *testing.T, o live.ListenOptions, want int) time.Duration {
 	took := time.Since(start)
 	if err != nil || len(ls) != want || len(notes) > 0 {
 		t.Fatalf("%d listeners, want %d; %q, %v", len(ls), want, notes, err)
+	}
+	for _, l := range ls {
+		if owned := o.Owners != live.NoOwners; owned != (len(l.Owners) == 1) {
+			t.Fatalf("%v has %d owners", l, len(l.Owners))
+		}
 	}
 	return took
 }

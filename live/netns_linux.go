@@ -83,7 +83,9 @@ func findDoors() *doors {
 			path := filepath.Join(dir, tid, "ns/net")
 			inode, err := netnsInode(path)
 			if errors.Is(err, fs.ErrPermission) {
-				ds.hidden++
+				if hasFiles(pid) {
+					ds.hidden++
+				}
 				break
 			}
 			if err == nil {
@@ -125,53 +127,70 @@ func (s *listening) elsewhere(ctx context.Context, own uint64) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread()
-		back, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
+		if err := s.visit(ctx, ds, others); err != nil {
 			s.note("no other network namespace was entered: %v", err)
-			runtime.UnlockOSThread()
-			return
-		}
-		defer back.Close()
-		for _, inode := range others {
-			if ctx.Err() == nil {
-				s.enter(ds.known[inode])
-			}
-		}
-		// A thread that does not come back stays locked, and ends with the goroutine.
-		if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
 		}
 	}()
 	<-done
 }
 
+// visit adds the listeners of one network namespace after the other, and brings the
+// thread back; if that fails, it stays locked and ends with the goroutine.
+func (s *listening) visit(ctx context.Context, ds *doors, inodes []uint64) error {
+	runtime.LockOSThread()
+	back, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer back.Close()
+	var shut []string
+	var why error
+	for _, inode := range inodes {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := s.enter(ds.known[inode]); err != nil {
+			shut, why = append(shut, ds.known[inode].String()), err
+		}
+	}
+	if len(shut) > 0 {
+		s.note("network namespaces that could not be entered (needs CAP_SYS_ADMIN): %s: %v", someOf(shut), why)
+	}
+	if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
+		runtime.UnlockOSThread()
+	}
+	return nil
+}
+
 // enter adds the listeners of one network namespace; the thread stays there.
-func (s *listening) enter(d *door) {
-	var last error
+func (s *listening) enter(d *door) (err error) {
 	for _, path := range d.paths {
-		f, err := os.Open(path)
-		if err != nil {
-			last = err
+		if err = d.open(path); err != nil {
 			continue
 		}
-		err = d.leadsInto(f)
-		if err == nil {
-			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
+		if err := s.sockets(d.Netns); err != nil {
+			s.note("the sockets of network namespace %s could not be read: %v", d.Netns, err)
 		}
-		f.Close()
-		if err == nil {
-			if err := s.sockets(d.Netns); err != nil {
-				s.note("the sockets of network namespace %s could not be read: %v", d.Netns, err)
-			}
-			return
-		}
-		last = err
+		return nil
 	}
-	if errors.Is(last, fs.ErrNotExist) || errors.Is(last, errOtherNetns) {
-		return // it has ended since
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOtherNetns) {
+		return nil // it has ended since
 	}
-	s.note("network namespace %s could not be entered: %v (needs CAP_SYS_ADMIN)", d.Netns, last)
+	return err
+}
+
+// open brings the thread into the namespace, by one of its files.
+func (d *door) open(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := d.leadsInto(f); err != nil {
+		return err
+	}
+	return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
 }
 
 // errOtherNetns says that a process has ended, and its number is another's.

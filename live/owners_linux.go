@@ -91,10 +91,28 @@ func (w *walk) processes(ctx context.Context) {
 		if ctx.Err() != nil || w.first && w.left == 0 {
 			return
 		}
-		if err := w.descriptors(pid); errors.Is(err, fs.ErrPermission) {
+		if err := w.descriptors(pid); errors.Is(err, fs.ErrPermission) && hasFiles(pid) {
 			w.closed++
 		}
 	}
+}
+
+// hasFiles reports whether a process may have files open: it is no thread of the
+// kernel's, and has not ended.
+func hasFiles(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := cutLast(string(text), ")")
+	return mayHaveFiles(strings.Fields(rest))
+}
+
+// mayHaveFiles reads what stands behind the name in /proc/PID/stat.
+func mayHaveFiles(f []string) bool {
+	const kernelThread = 0x00200000 // PF_KTHREAD, linux/sched.h
+	if len(f) < 7 || f[0] == "Z" || f[0] == "X" {
+		return false
+	}
+	flags, err := strconv.ParseUint(f[6], 10, 32)
+	return err == nil && flags&kernelThread == 0
 }
 
 // descriptors looks at those of one process. The kernel takes microseconds for each,
