@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/fwctl/fwctl/packet"
@@ -30,7 +29,10 @@ type Listener struct {
 	// kernel's own (WireGuard, NFS) there are none; whether others could not be told
 	// is in the notes.
 	Owners []Owner
-	Proxy  Proxy // if its owner only carries what comes here into a container
+	// Made is where the socket was made, as far as the kernel remembers; it is looked up
+	// only where no owner was found, and needs control groups of version 2.
+	Made  Place
+	Proxy Proxy // if its owner only carries what comes here into a container
 }
 
 // Proxy is a program that listens for a container, or only keeps the port for it; the
@@ -127,16 +129,14 @@ func (l Listener) Takes(is6 bool) bool {
 	return !is6 && l.Addr.IsUnspecified() && !l.V6Only
 }
 
-// sortListeners brings them into one order.
-func sortListeners(ls []Listener) {
-	slices.SortFunc(ls, func(a, b Listener) int {
-		return cmp.Or(
-			cmp.Compare(a.Netns.Inode, b.Netns.Inode), cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port),
-			a.Addr.Compare(b.Addr), strings.Compare(a.Interface, b.Interface), cmp.Compare(a.Inode, b.Inode))
-	})
+// compare brings listeners into one order.
+func (l Listener) compare(o Listener) int {
+	return cmp.Or(
+		cmp.Compare(l.Netns.Inode, o.Netns.Inode), cmp.Compare(l.Proto, o.Proto), cmp.Compare(l.Port, o.Port),
+		l.Addr.Compare(o.Addr), strings.Compare(l.Interface, o.Interface), cmp.Compare(l.Inode, o.Inode))
 }
 
-// someOf lists what has no owner, shortened, for a note.
+// someOf lists names for a note, shortened.
 func someOf(names []string) string {
 	const most = 5
 	if len(names) > most {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -34,6 +35,7 @@ func Listeners(ctx context.Context, o ListenOptions) ([]Listener, []string, erro
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("list the listeners: %w", err)
 	}
+	slices.SortFunc(s.found, func(a, b diagnosed) int { return a.compare(b.Listener) })
 	s.users()
 	if o.Owners != NoOwners {
 		s.owners(ctx, o.Owners == FirstOwner)
@@ -43,7 +45,6 @@ func Listeners(ctx context.Context, o ListenOptions) ([]Listener, []string, erro
 	for _, d := range s.found {
 		out = append(out, d.Listener)
 	}
-	sortListeners(out)
 	return out, s.notes, ctx.Err()
 }
 

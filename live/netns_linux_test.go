@@ -145,17 +145,53 @@ func TestListenersWithoutPrivilege(t *testing.T) {
 	}
 	defer l.Close()
 	program := forOthers(t)
+	wants := []string{
+		"0.0.0.0:7003/tcp [] user root", "note: the descriptors of ", "CAP_SYS_PTRACE",
+		"note: no process was found that has these open: 0.0.0.0:7003/tcp", "note: the network namespaces of ",
+	}
+	if group := makeGroup(t, "fwctl-test.service"); group != "" {
+		listenBy(t, 7006, "sh", "-ec", "echo $$ > '"+group+"/cgroup.procs'; exec \"$0\"")
+		wants = append(wants, "0.0.0.0:7006/tcp (made in fwctl-test.service)")
+	}
 	for _, caps := range [][]uintptr{nil, {unix.CAP_NET_ADMIN}} {
 		cmd := exec.Command(program)
 		cmd.Env = []string{actAs + "=listeners"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
 		out, err := cmd.CombinedOutput()
-		for _, want := range []string{"0.0.0.0:7003/tcp [] user root", "note: the descriptors of ", "CAP_SYS_PTRACE", "note: no process was found that has these open: 0.0.0.0:7003/tcp", "note: the network namespaces of "} {
+		for _, want := range wants {
 			if err != nil || !strings.Contains(string(out), want) {
 				t.Errorf("%v: %s\nwant %q in it", err, out, want)
 			}
 		}
 	}
+}
+
+// makeGroup makes a control group of version 2 and returns its directory; "" where there
+// are none.
+func makeGroup(t *testing.T, name string) string {
+	t.Helper()
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Statfs_t
+		if unix.Statfs(root, &st) != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+			continue
+		}
+		group := filepath.Join(root, name)
+		if err := os.Mkdir(group, 0o755); err != nil {
+			t.Logf("not tried in a control group: %v", err)
+			return ""
+		}
+		t.Cleanup(func() {
+			for range 100 { // until the process in it has gone
+				if unix.Rmdir(group) == nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			t.Errorf("%s stays", group)
+		})
+		return group
+	}
+	return ""
 }
 
 // forOthers copies this program to where every user may run it.
