@@ -67,7 +67,10 @@ func (w *walk) descriptors(pid int) error {
 	var link [64]byte
 	for _, name := range names {
 		n, err := unix.Readlinkat(int(dir.Fd()), name, link[:])
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return err // their names may be read, and no more
+		case err != nil:
 			continue // closed since
 		}
 		if inode, ok := socketInode(link[:n]); ok {

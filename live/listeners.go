@@ -67,8 +67,12 @@ type Container struct {
 	Name   string // empty: nobody told
 }
 
-// String writes "docker container web", or the beginning of the id for want of a name.
+// String writes "docker container web", or the beginning of the id for want of a name;
+// nothing for the zero Container.
 func (c Container) String() string {
+	if c == (Container{}) {
+		return ""
+	}
 	name := c.Name
 	if name == "" {
 		name = c.ID[:min(len(c.ID), 12)]

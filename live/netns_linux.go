@@ -121,13 +121,13 @@ func unescapeMount(s string) string {
 func (s *listening) elsewhere(ctx context.Context, own uint64) {
 	ds := findDoors()
 	if ds.hidden > 0 {
-		s.note("the network namespaces of %d processes of others may not be looked at (needs root, or CAP_SYS_PTRACE): sockets in them may be missing", ds.hidden)
+		s.note("the network namespace of %s may not be looked at (needs CAP_SYS_PTRACE, as root has it): sockets there may be missing", others(ds.hidden))
 	}
-	others := slices.DeleteFunc(ds.order, func(inode uint64) bool { return inode == own })
+	inodes := slices.DeleteFunc(ds.order, func(inode uint64) bool { return inode == own })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.visit(ctx, ds, others); err != nil {
+		if err := s.visit(ctx, ds, inodes); err != nil {
 			s.note("no other network namespace was entered: %v", err)
 		}
 	}()

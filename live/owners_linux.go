@@ -98,10 +98,18 @@ func groupPaths(root string, wanted map[uint64]string) {
 	})
 }
 
+// others writes "3 processes of others".
+func others(n int) string {
+	if n == 1 {
+		return "a process of another"
+	}
+	return fmt.Sprintf("%d processes of others", n)
+}
+
 // explain says why processes are missing.
 func (s *listening) explain(closed int) {
 	if closed > 0 {
-		s.note("the descriptors of %d processes of others may not be read (needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH): processes that have sockets open may be missing", closed)
+		s.note("the descriptors of %s may not be read (needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, as root has them): owners of sockets may be missing", others(closed))
 	}
 	var orphans []string
 	for _, d := range s.found {
