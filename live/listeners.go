@@ -89,8 +89,11 @@ type Netns struct {
 	Name  string // the file's name where it is mounted, as in /run/netns; empty: nowhere
 }
 
-// String writes "net:[4026532281]", with its name in front.
+// String writes "net:[4026532281]", with its name in front; nothing for the zero Netns.
 func (n Netns) String() string {
+	if n == (Netns{}) {
+		return ""
+	}
 	s := fmt.Sprintf("net:[%d]", n.Inode)
 	if n.Name != "" {
 		return n.Name + " (" + s + ")"

@@ -72,9 +72,9 @@ func (p PublishedPort) to() string {
 // is left out: a rule may publish for fewer packets, never for more.
 //
 // Left out, too, is what is not the host's own: addresses that it has not, as those of
-// services in Kubernetes, and ports that it redirects to itself. Containers are those
-// that the engines told of ([Containers]); without them only Podman's iptables rules tell
-// the id.
+// services in Kubernetes, ports that it redirects to itself, and tables that h.Unread
+// names. Containers are those that the engines told of ([Containers]); without them only
+// Podman's iptables rules tell the id.
 func Published(h *HostRules, containers []Running) []PublishedPort {
 	var out []PublishedPort
 	for _, is6 := range []bool{false, true} {

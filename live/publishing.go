@@ -24,7 +24,7 @@ type publishing struct {
 func (w *publishing) steps(rules []packet.Step, f fits, via *way) {
 	for _, s := range rules {
 		g := f.and(s.Cond, w.is6)
-		if g.nothing() {
+		if g.nothing() || w.elsewhere(g) {
 			continue
 		}
 		here := via.at(s.Place.Name)
@@ -37,6 +37,11 @@ func (w *publishing) steps(rules []packet.Step, f fits, via *way) {
 			w.steps(c.Rules, g, &way{chain: s.Chain, container: here.container, up: here})
 		}
 	}
+}
+
+// elsewhere reports whether packets that fit are for none of the host's addresses.
+func (w *publishing) elsewhere(f fits) bool {
+	return w.own.Known && f.dst != nil && !overlap(f.dst, w.own.Local)
 }
 
 // way is how rules were come to.
@@ -73,7 +78,7 @@ func (v *way) has(chain string) bool {
 func (w *publishing) publish(s packet.Step, f fits, via *way) {
 	addr, sent := written(s.Writes, packet.FieldDst, w.is6)
 	switch {
-	case !sent || f.dst != nil && !overlap(f.dst, w.own.Local):
+	case !sent:
 		return
 	case addr != nil && w.own.Local.Contains(*addr):
 		w.redirects[s.Place] = true
