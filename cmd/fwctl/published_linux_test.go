@@ -67,7 +67,9 @@ func newDockerBox(t *testing.T, w boxBackend) *dockerBox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	beside.Enter(t, d.do, "VARIANT="+variant+"\n"+string(script), func(dir string) error {
+	// FWCTL_DOCKERD are flags for dockerd, such as --firewall-backend=nftables.
+	head := fmt.Sprintf("VARIANT=%s\nexport FLAGS=%q\n", variant, os.Getenv("FWCTL_DOCKERD"))
+	beside.Enter(t, d.do, head+string(script), func(dir string) error {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, "shell"), "./testdata/published")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		out, err := build.CombinedOutput()
@@ -289,7 +291,7 @@ func (d *dockerBox) publishes() {
 	}
 	d.obeys("after a restart")
 	was := d.address("web")
-	if said, ok := d.docker("docker stop -t 0 web && docker run -d --name thief shell /shell serve 80 && docker start web"); !ok {
+	if said, ok := d.docker("docker stop -t 0 web && docker run -d --security-opt seccomp=unconfined --name thief shell /shell serve 80 && docker start web"); !ok {
 		d.Fatal(said)
 	}
 	if !eventually(func() bool { return d.asks("10.77.0.2", "10.77.0.1:8080") }) {
