@@ -176,7 +176,7 @@ func parseJudged(t *testing.T, place string, words []string, at time.Time) judge
 var stages = map[string]string{
 	rules.ReasonIgnored: "ignored", rules.ReasonLoopback: "loopback", rules.ReasonBaseline: "baseline",
 	rules.ReasonEstablished: "established", rules.ReasonInvalid: "invalid", rules.ReasonEcho: "icmp",
-	rules.ReasonDefault: "default",
+	rules.ReasonDefault: "default", rules.ReasonContainer: "container", rules.ReasonRouted: "direct",
 }
 
 func say(d rules.Decision) (verdict, by string) {

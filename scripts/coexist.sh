@@ -70,3 +70,7 @@ fi
 go test -c -o "$tmp/test" ./audit/drift
 cd audit/drift
 run "$tmp/test" -test.v -test.timeout 10m -test.run '^TestFollowAgreesBeside|^TestPublishedPorts'
+cd ../..
+go test -c -o "$tmp/test" ./cmd/fwctl
+cd cmd/fwctl
+run "$tmp/test" -test.v -test.timeout 20m -test.run '^TestPublishedPorts'

@@ -99,7 +99,7 @@ func (c *comparison) routed(astray *packet.Filter) error {
 
 // exempted finds the packets to ports that the host publishes by translation, as
 // far as the policy leaves them alone: all of them, or those that enter from
-// containers.
+// containers and those that are for many hosts.
 func (c *comparison) exempted(q Question, translation *packet.Filter) error {
 	n, err := c.space.Build(translation)
 	if err != nil {
@@ -108,7 +108,7 @@ func (c *comparison) exempted(q Question, translation *packet.Filter) error {
 	if c.exempt, err = c.space.Where(n, packet.OutcomeUnknown); err != nil || q.Policy.Published == rules.PublishedIgnore {
 		return err
 	}
-	inside := packet.Any{}
+	inside := packet.Any{packet.Not{Cond: packet.In{Field: packet.FieldDstType, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.AddrLocal)))}}}}
 	for _, i := range q.Policy.ContainerInterfaces {
 		inside = append(inside, packet.Iface{Pattern: i})
 	}

@@ -13,7 +13,7 @@ func (f *Family) Text() string {
 	if len(f.Mangle.Chains) > 0 {
 		f.Mangle.write(&b, "mangle")
 	}
-	f.Table.write(&b, "filter")
+	f.write(&b, "filter")
 	return b.String()
 }
 

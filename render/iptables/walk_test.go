@@ -23,7 +23,7 @@ type walker struct {
 	host    *rules.Host
 	now     time.Time
 	sets    map[string]*iptables.Set
-	chains  [2]map[string]*iptables.Chain
+	chains  [2][2]map[string]*iptables.Chain // by family and table: mangle, filter
 }
 
 func newWalker(p *iptables.Program, h *rules.Host, now time.Time) *walker {
@@ -32,9 +32,11 @@ func newWalker(p *iptables.Program, h *rules.Host, now time.Time) *walker {
 		w.sets[s.Name] = s
 	}
 	for i, f := range []*iptables.Family{&p.V4, &p.V6} {
-		w.chains[i] = map[string]*iptables.Chain{}
-		for _, c := range f.Chains {
-			w.chains[i][c.Name] = c
+		for j, t := range []*iptables.Table{&f.Mangle, &f.Table} {
+			w.chains[i][j] = map[string]*iptables.Chain{}
+			for _, c := range t.Chains {
+				w.chains[i][j][c.Name] = c
+			}
 		}
 	}
 	return w
@@ -45,10 +47,19 @@ func (w *walker) verdict(p packet.Packet) packet.Verdict {
 	if p.Is6() {
 		f, i = &w.program.V6, 1
 	}
-	for _, j := range f.Jumps {
-		if j.From == strings.ToUpper(p.Hook.String()) {
-			v, _ := w.chain(w.chains[i], j.To, p)
-			return v
+	for _, hook := range []string{"PREROUTING", strings.ToUpper(p.Hook.String())} {
+		if hook == "PREROUTING" && p.Hook == packet.Output {
+			continue
+		}
+		for t, table := range []*iptables.Table{&f.Mangle, &f.Table} {
+			for _, j := range table.Jumps {
+				if j.From != hook {
+					continue
+				}
+				if v, decided := w.chain(w.chains[i][t], j.To, p); decided {
+					return v
+				}
+			}
 		}
 	}
 	return packet.Accept
@@ -99,6 +110,9 @@ func proto(text string, p packet.Proto) bool {
 }
 
 func (w *walker) ext(words []string, p packet.Packet) bool {
+	if words[2] == "!" {
+		return !w.ext(slices.Delete(slices.Clone(words), 2, 3), p)
+	}
 	switch words[1] {
 	case "conntrack":
 		return slices.Contains(strings.Split(words[3], ","), strings.ToUpper(p.State.String()))
