@@ -76,6 +76,26 @@ func ArrivalAt(h Hook, sources ...Source) *Filter {
 	return p.Filter
 }
 
+// Way returns what becomes of packets that seem to be for a hook by the address that
+// they have when they enter the host, or leave it: Input, Forward or Output. Where rules
+// give them other destinations, they may go to other hooks than they seem to.
+func Way(h Hook, sources ...Source) *Filter {
+	switch {
+	case h == Output:
+		return Departure(sources...)
+	case slices.ContainsFunc(sources, redirects):
+		return Arrival(sources...)
+	}
+	return ArrivalAt(h, sources...)
+}
+
+// redirects reports whether rules before routing change destinations.
+func redirects(source Source) bool {
+	f := source(Prerouting)
+	return f != nil && (slices.ContainsFunc(f.Base, func(c *Chain) bool { return c.NAT }) ||
+		f.Writes(FieldDst) || f.Writes(FieldDstType))
+}
+
 // Departure returns what becomes of a packet that the host sends: at output and
 // postrouting. A new connection has no mark and no status.
 func Departure(sources ...Source) *Filter {

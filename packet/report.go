@@ -244,6 +244,15 @@ func (s *Space) names(set Node, f Field, known universe) []string {
 	return out
 }
 
+// Class is the word by which groups name an interface: its name, the pattern that
+// stands for it, or "others".
+func (s *Space) Class(name string) string {
+	if c := s.classes[s.classOf(name)]; c != "" && c != "*" {
+		return c
+	}
+	return "others"
+}
+
 // String writes the group on one line: "8000/tcp from 10.0.0.0/8".
 func (g Group) String() string {
 	parts := make([]string, len(g.Services))

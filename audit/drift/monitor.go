@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fwctl/fwctl/audit/plugin"
 )
 
 // Subject is what a report is about, for formats that say so.
@@ -19,33 +21,19 @@ type Subject struct {
 	Took    time.Duration
 }
 
-// The states of a Nagios plugin, which are its exit statuses
-// (Monitoring Plugins Development Guidelines).
-const (
-	NagiosOK = iota
-	NagiosWarning
-	NagiosCritical
-	NagiosUnknown
-)
-
-var nagiosNames = [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}
-
 // NagiosState is the report as a plugin's exit status.
 func (r *Report) NagiosState() int {
 	n := r.Counts()
 	switch {
 	case n[Opened]+n[Tampered] > 0:
-		return NagiosCritical
+		return plugin.Critical
 	case r.Verdict == Drift:
-		return NagiosWarning
+		return plugin.Warning
 	case r.Verdict == CannotTell:
-		return NagiosUnknown
+		return plugin.Unknown
 	}
-	return NagiosOK
+	return plugin.OK
 }
-
-// nagiosWidth is how long the text of a plugin's line may be.
-const nagiosWidth = 80
 
 // Nagios writes the one line of a Nagios plugin, with performance data.
 func (r *Report) Nagios(w io.Writer, s Subject) error {
@@ -53,43 +41,19 @@ func (r *Report) Nagios(w io.Writer, s Subject) error {
 	if len(r.Findings) > 0 {
 		text = fmt.Sprintf("%s: %s", r.tally(), r.Findings[0].Summary)
 	}
-	line := clean(nagiosLine(r.NagiosState(), text))
-	if runes := []rune(line); len(runes) > nagiosWidth {
-		line = string(runes[:nagiosWidth-1]) + "…"
+	n := r.Counts()
+	var counts []plugin.Count
+	for _, k := range Kinds() {
+		counts = append(counts, plugin.Count{Name: k.String(), Value: n[k], State: alarms[k]})
 	}
-	_, err := fmt.Fprintf(w, "%s | %s\n", line, r.performance(s))
-	return err
+	return plugin.Write(w, "DRIFT", r.NagiosState(), text, counts, s.Took)
 }
+
+// alarms are the states that findings of a kind make.
+var alarms = map[Kind]int{Opened: plugin.Critical, Tampered: plugin.Critical, Closed: plugin.Warning, Manager: plugin.Warning, Answer: plugin.Warning}
 
 // NagiosFailure writes the line of a plugin that could not find out.
-func NagiosFailure(w io.Writer, cause error) error {
-	_, err := fmt.Fprintln(w, clean(nagiosLine(NagiosUnknown, cause.Error())))
-	return err
-}
-
-func nagiosLine(state int, text string) string {
-	return fmt.Sprintf("FWCTL DRIFT %s - %s", nagiosNames[state], text)
-}
-
-// clean keeps what separates performance data out of the text.
-func clean(s string) string { return strings.NewReplacer("|", "/", "\n", " ", "'", "").Replace(s) }
-
-// performance writes the counts, with the ranges beyond which they alarm.
-func (r *Report) performance(s Subject) string {
-	n := r.Counts()
-	var parts []string
-	for _, k := range Kinds() {
-		warn, crit := "", ""
-		switch k {
-		case Opened, Tampered:
-			crit = "0"
-		case Closed, Manager, Answer:
-			warn = "0"
-		}
-		parts = append(parts, fmt.Sprintf("%s=%d;%s;%s;0", k, n[k], warn, crit))
-	}
-	return strings.Join(append(parts, fmt.Sprintf("time=%.3fs;;;0", s.Took.Seconds())), " ")
-}
+func NagiosFailure(w io.Writer, cause error) error { return plugin.Failure(w, "DRIFT", cause) }
 
 // tally writes "1 opened, 2 closed".
 func (r *Report) tally() string {

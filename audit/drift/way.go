@@ -45,15 +45,7 @@ func (w way) of(rs *rules.Ruleset) way {
 
 // filter returns what the sources do on the whole way. Packets of which a rule
 // changes the destination may then come to other hooks.
-func (w way) filter(sources ...packet.Source) *packet.Filter {
-	switch {
-	case w.from == packet.Output:
-		return packet.Departure(sources...)
-	case w.redirects(sources):
-		return packet.Arrival(sources...)
-	}
-	return packet.ArrivalAt(w.hook, sources...)
-}
+func (w way) filter(sources ...packet.Source) *packet.Filter { return packet.Way(w.hook, sources...) }
 
 // policy returns the policy on the way. It judges packets by the address that
 // they came with.

@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"slices"
-
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
@@ -23,8 +21,8 @@ type lane struct {
 func newLane(q Question, hook packet.Hook, is6 bool) (*lane, error) {
 	sources := q.Host.Sources(is6)
 	l := &lane{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6)}
-	before := l.way(sources)
-	l.after = l.way(append(live.Foreign(sources), policySource(q.Policy, is6)))
+	before := packet.Way(hook, sources...)
+	l.after = packet.Way(hook, append(live.Foreign(sources), policySource(q.Policy, is6))...)
 	l.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, before, l.after, l.policy)
 	if err := l.space.Assume(packet.Clock(q.Now, before, l.after, l.policy)); err != nil {
 		return nil, err
@@ -65,26 +63,6 @@ func (l *lane) judged() packet.Cond {
 		return packet.Not{Cond: local}
 	}
 	return packet.All{}
-}
-
-// way is what becomes of packets on their whole way. Where rules give them other
-// destinations, they may go to other hooks than they seem to.
-func (l *lane) way(sources []packet.Source) *packet.Filter {
-	switch {
-	case l.hook == packet.Output:
-		return packet.Departure(sources...)
-	case redirects(sources):
-		return packet.Arrival(sources...)
-	}
-	return packet.ArrivalAt(l.hook, sources...)
-}
-
-func redirects(sources []packet.Source) bool {
-	return slices.ContainsFunc(sources, func(s packet.Source) bool {
-		f := s(packet.Prerouting)
-		return f != nil && (slices.ContainsFunc(f.Base, func(c *packet.Chain) bool { return c.NAT }) ||
-			f.Writes(packet.FieldDst) || f.Writes(packet.FieldDstType))
-	})
 }
 
 // policySource is the policy where its rendering stands.

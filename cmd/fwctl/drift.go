@@ -14,6 +14,7 @@ import (
 
 	"github.com/fwctl/fwctl/apply"
 	"github.com/fwctl/fwctl/audit/drift"
+	"github.com/fwctl/fwctl/audit/plugin"
 	"github.com/fwctl/fwctl/live"
 )
 
@@ -143,7 +144,7 @@ func (d *driftFlags) failed(u *ui, cause error) error {
 	switch d.format {
 	case "nagios":
 		_ = drift.NagiosFailure(u.stdout, cause)
-		return status(drift.NagiosUnknown)
+		return status(plugin.Unknown)
 	case "prometheus":
 		var b bytes.Buffer
 		_ = drift.PrometheusFailure(&b, time.Now()) // into memory

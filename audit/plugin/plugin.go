@@ -1,0 +1,64 @@
+// Package plugin writes the line of a Nagios plugin (Monitoring Plugins Development
+// Guidelines), for whatever is checked.
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// The states of a plugin, which are its exit statuses.
+const (
+	OK = iota
+	Warning
+	Critical
+	Unknown
+)
+
+var names = [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}
+
+// width is how long the text may be.
+const width = 80
+
+// Count is a number that alarms if it is more than zero: in the state, or not at all.
+type Count struct {
+	Name  string
+	Value int
+	State int // Warning, Critical; OK: it only tells
+}
+
+// Write writes the line: what was checked, the state, a text, and the counts and the
+// time that it took as performance data.
+func Write(w io.Writer, what string, state int, text string, counts []Count, took time.Duration) error {
+	line := line(what, state, text)
+	if runes := []rune(line); len(runes) > width {
+		line = string(runes[:width-1]) + "…"
+	}
+	var parts []string
+	for _, c := range counts {
+		warn, crit := "", ""
+		switch c.State {
+		case Critical:
+			crit = "0"
+		case Warning:
+			warn = "0"
+		}
+		parts = append(parts, fmt.Sprintf("%s=%d;%s;%s;0", c.Name, c.Value, warn, crit))
+	}
+	parts = append(parts, fmt.Sprintf("time=%.3fs;;;0", took.Seconds()))
+	_, err := fmt.Fprintf(w, "%s | %s\n", line, strings.Join(parts, " "))
+	return err
+}
+
+// Failure writes the line of a plugin that could not find out.
+func Failure(w io.Writer, what string, cause error) error {
+	_, err := fmt.Fprintln(w, line(what, Unknown, cause.Error()))
+	return err
+}
+
+// line keeps what separates performance data out of the text.
+func line(what string, state int, text string) string {
+	return strings.NewReplacer("|", "/", "\n", " ", "'", "").Replace(fmt.Sprintf("FWCTL %s %s - %s", what, names[state], text))
+}
