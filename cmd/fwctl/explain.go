@@ -20,8 +20,8 @@ func newExplain(g *global) *cobra.Command {
 	var policy, host string
 	var onHost bool
 	c := &cobra.Command{
-		Use:   "explain [flags] PACKET",
-		Short: "what becomes of a packet, and why",
+		Use:   "explain [flags] PACKET|FWnnn",
+		Short: "what becomes of a packet, and why; what a finding means",
 		Long: `explain says what a policy does with a packet, and which line of it decides.
 With --live it says what the running host does: which table, chain and rule decide,
 what that rule has counted, and what the policy says to it, the one named or the
@@ -33,12 +33,16 @@ packet for this host, "out" alone one from it, both one through it. "host" is an
 address of the host: of this one, or of the one whose facts --host names; where
 the policy does not fit this host, an address stands in for it.
 
+FWnnn is the code of a finding of audit: explain says what it means and what to do
+about it; "fwctl explain FW" lists them all.
+
 Exit status: 0, whatever the verdict; 2 error; 3 with --live, if the verdict
 depends on something that is not understood.`,
 		Example: `  fwctl explain tcp 203.0.113.9 to 192.0.2.10:22
   fwctl explain 'in eth0 udp [2001:db8::1]:5353 -> [ff02::fb]:5353'
   fwctl explain --policy site.toml --host web1.json icmp 203.0.113.9 to host echo-request
-  fwctl explain --live in eth0 tcp 203.0.113.9 to host:22`,
+  fwctl explain --live in eth0 tcp 203.0.113.9 to host:22
+  fwctl explain FW101`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("which packet?", "for example: fwctl explain tcp 203.0.113.9 to 192.0.2.10:22")
@@ -48,6 +52,8 @@ depends on something that is not understood.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			words := strings.Join(args, " ")
 			switch {
+			case strings.HasPrefix(words, "FW"):
+				return g.explainCode(words)
 			case onHost && host != "":
 				return usage("--live and --host exclude each other", "")
 			case onHost && !c.Flags().Changed("policy"):

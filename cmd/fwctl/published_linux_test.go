@@ -280,7 +280,13 @@ func (d *dockerBox) publishes() {
 	if said := d.want(2, "apply", "--no-confirm", unset); !strings.Contains(said, "8081") || !strings.Contains(said, "would close") {
 		d.Errorf("without a word on published ports: %s", said)
 	}
+	d.audited(strings.Replace(publishedPolicy, "enforce", "ignore", 1), `"code": "FW101",
+      "severity": "critical",
+      "door": "8081/tcp"`, `"code": "FW102",
+      "severity": "critical",
+      "door": "8080/tcp"`)
 	d.apply()
+	d.audited(publishedPolicy)
 	d.obeys("applied")
 	if in := d.counted(6); in != 4 {
 		d.Errorf("of six connections under a limit of four %d got in", in)
@@ -336,6 +342,23 @@ func eventually(f func() bool) bool {
 		time.Sleep(200 * time.Millisecond)
 	}
 	return false
+}
+
+// audited fails unless audit finds that, among what is critical, under a policy.
+func (d *dockerBox) audited(policy string, wants ...string) {
+	d.Helper()
+	_, said := d.run("--json", "audit", d.write("audited.toml", policy))
+	for _, want := range wants {
+		if !strings.Contains(said, want) {
+			d.Errorf("audit does not say %s:\n%s", want, said)
+		}
+	}
+	if n := strings.Count(said, `"severity": "critical"`); n != len(wants) {
+		d.Errorf("%d critical findings, want %d:\n%s", n, len(wants), said)
+	}
+	if !strings.Contains(said, "172.17.0.") {
+		d.Errorf("audit does not say where published ports lead:\n%s", said)
+	}
 }
 
 // counted is how many connections to the limited port get in, of so many.
