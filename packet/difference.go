@@ -276,6 +276,7 @@ func (s *Space) preferences() []Cond {
 	}
 	syn := Bits{FieldFlags, Number(0xff), Number(uint64(SYN))}
 	prefs := []Cond{
+		Bits{FieldCTStatus, Number(DstNAT), Value{}},
 		one(FieldFragment, 0), one(FieldState, uint64(New)), Not{In{FieldSrc, odd}},
 		Any{one(FieldProto, uint64(TCP)), one(FieldProto, uint64(UDP)), one(FieldProto, uint64(ICMP)), one(FieldProto, uint64(ICMPv6))},
 		Any{Not{one(FieldProto, uint64(TCP))}, syn},

@@ -422,12 +422,18 @@ func (p *pair) describe(list []Discrepancy, set, over packet.Node, d Discrepancy
 	return append(list, d), err
 }
 
+// Translated is what has to hold of an example that is no packet as it arrives.
+const Translated = "the destination of its connection was translated"
+
 // example has both filters decide the witness once more, one rule after the
 // other: an evaluator that shares nothing with the diagrams.
 func (p *pair) example(w *packet.Witness) (*Example, error) {
 	x := &Example{Packet: w.Packet, Text: w.Packet.String()}
 	for _, h := range w.Unknowns {
 		x.If = append(x.If, heldText(h))
+	}
+	if w.Facts.Fields[packet.FieldCTStatus].Lo&packet.DstNAT != 0 {
+		x.If = append(x.If, Translated)
 	}
 	for _, side := range []struct {
 		filter  *packet.Filter

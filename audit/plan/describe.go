@@ -146,7 +146,10 @@ func (l *lane) example(c *Change, set packet.Node, depends bool) error {
 		if n, err = l.space.And(n, set); err != nil {
 			return err
 		}
-		if n != packet.False {
+		// Some may be there at times only that cannot be.
+		if can, err := l.space.Ever(n); err != nil {
+			return err
+		} else if can != packet.False {
 			set = n
 		}
 	}

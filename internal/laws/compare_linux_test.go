@@ -118,6 +118,8 @@ func unlikely(p compare.Part, h *rules.Host) string {
 	switch {
 	case slices.ContainsFunc(p.Example.If, func(s string) bool { return strings.HasPrefix(s, "not ") }):
 		return "spent limits, or another time"
+	case slices.Contains(p.Example.If, compare.Translated):
+		return "translated"
 	case x.State == packet.Untracked && (x.Hook == packet.Output || x.Proto.IsICMP() && gen.KernelState(x) != x.State), x.State == packet.Related, x.State == packet.Established && !flow,
 		(x.State == packet.New || x.State == packet.Invalid) && gen.KernelState(x) != x.State:
 		return "state that no packet of the laboratory has"
