@@ -26,6 +26,20 @@ func (s *Space) Throughout(a Node, fields ...Field) (n Node, err error) {
 	}), nil
 }
 
+// Given returns the set as it is when an unknown holds, or does not.
+func (s *Space) Given(a Node, key string, holds bool) (n Node, err error) {
+	defer s.guard(&err)
+	at, known := s.unknowns[key]
+	if !known {
+		return a, nil
+	}
+	u := s.unknown(key)
+	if !holds {
+		u = s.store.not(u)
+	}
+	return s.store.exists(s.store.and(a, u), func(level uint32) bool { return level == firstLevel[fieldCount]+uint32(at) }), nil
+}
+
 // Differ returns the packets of a set to which two diagrams give different values.
 func (s *Space) Differ(a, b, over Node) (n Node, err error) {
 	defer s.guard(&err)

@@ -3,6 +3,7 @@ package packet
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -73,5 +74,24 @@ func Unspent(owner string, count uint64, per time.Duration, is6 bool) Cond {
 }
 
 const unspent = ": fewer than "
+
+// ReadUnspent reads what Unspent wrote as the key of an unknown.
+func ReadUnspent(key string) (owner string, count uint64, per time.Duration, ok bool) {
+	owner, rest, ok := strings.Cut(key, unspent)
+	f := strings.Fields(rest) // "10 new connections in 1m0s from one address"
+	if !ok || len(f) < 5 {
+		return "", 0, 0, false
+	}
+	count, err1 := strconv.ParseUint(f[0], 10, 64)
+	per, err2 := time.ParseDuration(f[4])
+	return owner, count, per, err1 == nil && err2 == nil
+}
+
+// ReadTimeBefore reads the instant from the key of what TimeBefore made.
+func ReadTimeBefore(key string) (time.Time, bool) {
+	text, is := strings.CutPrefix(key, before)
+	t, err := time.Parse(time.RFC3339Nano, text)
+	return t, is && err == nil
+}
 
 func isUnspent(key string) bool { return strings.Contains(key, unspent) }

@@ -1,0 +1,287 @@
+package adopt
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+// box is what one section can say in one family: a product of sets.
+type box struct {
+	in         []string // patterns of interfaces; nil: any
+	transports []transport
+	toHost     bool          // to the host's own addresses, whatever they are
+	to, from   packet.Ranges // nil: any
+	keys       []string      // unknowns that have to hold: a limit, an end
+}
+
+// transport is one protocol and, where it has them, ports; nil ones are any.
+type transport struct {
+	any      bool
+	proto    packet.Proto
+	dst, src packet.Ports
+}
+
+func (t transport) compare(o transport) int {
+	return cmp.Or(cmp.Compare(t.proto, o.proto), slices.CompareFunc(t.dst, o.dst, comparePorts), slices.CompareFunc(t.src, o.src, comparePorts))
+}
+
+func comparePorts(a, b packet.PortRange) int {
+	return cmp.Or(cmp.Compare(a.Lo, b.Lo), cmp.Compare(a.Hi, b.Hi))
+}
+
+// sayable are the fields that a section can ask for.
+var sayable = []packet.Field{packet.FieldIn, packet.FieldProto, packet.FieldDstPort, packet.FieldSrcPort, packet.FieldDst, packet.FieldSrc}
+
+// How much a policy may be made to say for one rule.
+const (
+	mostBoxes  = 64 // sections
+	mostProtos = 16 // protocols in one section, by number
+)
+
+// boxes returns sections for as much of a set as they can say, and why not for the
+// rest: "" if nothing is left.
+func (f *family) boxes(set packet.Node) (out []box, why string) {
+	for _, p := range f.pieces(set, f.keys, nil) {
+		if p.negative {
+			why = "it refuses once something is spent or over, and does not accept until then"
+			continue
+		}
+		bs, w := f.plain(p.set)
+		for _, b := range bs {
+			b.keys = p.keys
+			out = append(out, b)
+		}
+		why = cmp.Or(why, w)
+	}
+	if len(out) > mostBoxes {
+		return nil, "it would take too many sections"
+	}
+	return out, why
+}
+
+// piece is a part of a set that depends on the same unknowns.
+type piece struct {
+	set      packet.Node
+	keys     []string // that have to hold
+	negative bool     // one of them has not to hold
+}
+
+// pieces cuts a set by the unknowns that it depends on.
+func (f *family) pieces(set packet.Node, among, held []string) []piece {
+	if set == packet.False {
+		return nil
+	}
+	for i, k := range among {
+		with, without := f.given(set, k, true), f.given(set, k, false)
+		if with == without {
+			continue
+		}
+		rest := among[i+1:]
+		out := f.pieces(f.and(with, without), rest, held)
+		out = append(out, f.pieces(f.less(with, without), rest, append(slices.Clone(held), k))...)
+		if f.and(f.less(without, with), f.frame) != packet.False {
+			out = append(out, piece{negative: true})
+		}
+		return out
+	}
+	return []piece{{set: set, keys: held}}
+}
+
+// plain returns boxes for a set that depends on no unknown.
+func (f *family) plain(set packet.Node) (out []box, why string) {
+	if b, ok := f.exact(set, set); ok {
+		return f.cut(b)
+	}
+	// What asks for the types of ICMP is settled elsewhere.
+	if rest := f.less(set, f.icmp); rest != set && f.and(set, f.icmpTyped()) != packet.False {
+		return f.plain(rest)
+	}
+	local, multi := f.and(set, f.kind(packet.AddrLocal)), f.and(set, f.kind(packet.AddrMulticast))
+	if b, ok := f.exact(local, local); ok {
+		out, why = f.cut(b)
+		for i := range out {
+			if out[i].to != nil {
+				why = "a policy cannot ask for some of the host's own addresses by their kind"
+			}
+			out[i].toHost, out[i].to = true, nil
+		}
+		if why == "" {
+			set = f.less(set, local)
+		}
+	}
+	if b, ok := f.exact(f.and(multi, f.frame), multi); ok && multi != packet.False {
+		bs, w := f.cut(b)
+		out, why = append(out, bs...), cmp.Or(why, w)
+		set = f.less(set, multi)
+	}
+	if set = f.and(set, f.frame); set == packet.False || why != "" {
+		return out, why
+	}
+	// As far as it holds whatever the other fields are.
+	b := f.only(f.and(set, f.first), sayable...)
+	b = f.less(b, f.only(f.less(f.and(f.frame, b), set), sayable...))
+	bs, w := f.cut(b)
+	return append(out, bs...), cmp.Or(w, f.asksFor(set))
+}
+
+// exact returns the set as the sayable fields tell it, and whether that is all that
+// there is to it among the packets that are compared.
+func (f *family) exact(set, of packet.Node) (packet.Node, bool) {
+	b := f.only(f.and(set, f.first), sayable...)
+	return b, f.and(b, f.frame) == f.and(of, f.frame)
+}
+
+// asksFor names the field that keeps a set from being said.
+func (f *family) asksFor(set packet.Node) string {
+	for _, x := range packet.FieldsBut(sayable...) {
+		if f.and(f.only(set, packet.FieldsBut(x)...), f.frame) != f.and(set, f.frame) {
+			return "a policy cannot ask for " + x.String()
+		}
+	}
+	return "a policy cannot ask for this"
+}
+
+// cut takes a set of sayable fields apart.
+func (f *family) cut(set packet.Node) (out []box, why string) {
+	for _, in := range f.values(set, packet.FieldIn) {
+		names, ok := f.patterns(in.Values)
+		if !ok {
+			why = "a policy cannot say: by every interface but some"
+			continue
+		}
+		found, w := f.ends(in.Rest, names)
+		out, why = append(out, found...), cmp.Or(why, w)
+	}
+	return joined(out), why
+}
+
+// ends takes apart what enters by the same interfaces.
+func (f *family) ends(set packet.Node, names []string) (out []box, why string) {
+	for _, p := range f.values(set, packet.FieldProto) {
+		for _, d := range f.values(p.Rest, packet.FieldDstPort) {
+			for _, s := range f.values(d.Rest, packet.FieldSrcPort) {
+				ts, ok := transportsOf(p.Values, portsOf(d.Values), portsOf(s.Values))
+				if !ok {
+					why = "a policy cannot say: every protocol but some"
+					continue
+				}
+				if len(ts) == 0 {
+					continue
+				}
+				for _, to := range f.values(s.Rest, packet.FieldDst) {
+					for _, from := range f.values(to.Rest, packet.FieldSrc) {
+						out = append(out, box{in: names, transports: ts, to: f.addrs(to.Values), from: f.addrs(from.Values)})
+					}
+				}
+			}
+		}
+	}
+	return out, why
+}
+
+// addrs returns nil for all addresses.
+func (f *family) addrs(rs packet.Ranges) packet.Ranges {
+	if len(rs.Complement(packet.FieldSrc.Width(f.is6))) == 0 {
+		return nil
+	}
+	return rs
+}
+
+// portsOf returns nil for all ports. Port 0 cannot be named, and nobody asks.
+func portsOf(rs packet.Ranges) packet.Ports {
+	var out []packet.PortRange
+	for _, r := range rs {
+		if hi := uint16(r.Hi.Lo); hi > 0 {
+			out = append(out, packet.PortRange{Lo: uint16(max(r.Lo.Lo, 1)), Hi: hi})
+		}
+	}
+	ps := packet.NewPorts(out...)
+	if len(ps) == 1 && ps[0] == (packet.PortRange{Lo: 1, Hi: 65535}) && rs.Contains(packet.Value{}) {
+		return nil
+	}
+	return ps
+}
+
+// transportsOf names protocols; false if there are too many to name.
+func transportsOf(protos packet.Ranges, dst, src packet.Ports) ([]transport, bool) {
+	if len(protos.Complement(8)) == 0 && dst == nil && src == nil {
+		return []transport{{any: true}}, true
+	}
+	var out []transport
+	for _, r := range protos {
+		for n := r.Lo.Lo; n <= r.Hi.Lo; n++ {
+			p := packet.Proto(n)
+			switch {
+			case p.HasPorts():
+				out = append(out, transport{proto: p, dst: dst, src: src})
+			case dst == nil && src == nil:
+				out = append(out, transport{proto: p})
+			}
+		}
+	}
+	return out, len(out) <= mostProtos
+}
+
+// patterns returns the names of interfaces that make up a set of classes, nil for
+// all of them, and false if none do. The loopback interface does not count: what
+// enters there is accepted in any case.
+func (f *family) patterns(classes packet.Ranges) ([]string, bool) {
+	classes = packet.NewRanges(slices.Concat(classes, f.names["lo"], f.names[""])...)
+	if len(classes.Complement(packet.FieldIn.Width(f.is6))) == 0 || covers(classes, f.names["*"]) {
+		return nil, true
+	}
+	var names []string
+	have := packet.NewRanges(slices.Concat(f.names["lo"], f.names[""])...)
+	for _, name := range slices.SortedFunc(maps.Keys(f.names), byLength) {
+		if set := f.names[name]; name != "" && name != "lo" && covers(classes, set) && !covers(have, set) {
+			names = append(names, name)
+			have = packet.NewRanges(slices.Concat(have, set)...)
+		}
+	}
+	slices.Sort(names)
+	return names, covers(have, classes)
+}
+
+// byLength puts short names first: of several patterns the widest.
+func byLength(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }
+
+// covers reports whether a set of values holds another.
+func covers(rs, part packet.Ranges) bool {
+	for _, r := range part {
+		for v := r.Lo; ; v = v.Next() {
+			if !rs.Contains(v) {
+				return false
+			}
+			if v == r.Hi {
+				break
+			}
+		}
+	}
+	return true
+}
+
+// joined puts boxes that differ in their transports alone into one.
+func joined(bs []box) []box {
+	var out []box
+	for _, b := range bs {
+		i := slices.IndexFunc(out, func(o box) bool { return o.sameEnds(b) })
+		if i < 0 {
+			out = append(out, b)
+			continue
+		}
+		out[i].transports = append(slices.Clone(out[i].transports), b.transports...)
+	}
+	for i := range out {
+		slices.SortFunc(out[i].transports, transport.compare)
+	}
+	return out
+}
+
+func (b box) sameEnds(o box) bool {
+	return slices.Equal(b.in, o.in) && b.toHost == o.toHost && sameAddrs(b.to, o.to) && sameAddrs(b.from, o.from) && slices.Equal(b.keys, o.keys)
+}
+
+func sameAddrs(a, b packet.Ranges) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
