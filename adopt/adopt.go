@@ -84,7 +84,7 @@ type importing struct {
 func (im *importing) best() (*Result, error) {
 	accept := slices.ContainsFunc(im.families, (*family).acceptsTheRest)
 	one, err := im.with(accept)
-	if err != nil || len(one.Left) == len(im.left)+len(im.source.Left) || !accept {
+	if err != nil || len(one.Left) == len(im.left)+len(im.source.Left) {
 		return one, err
 	}
 	other, err := im.with(!accept)
@@ -101,6 +101,7 @@ func (f *family) acceptsTheRest() bool {
 	for _, e := range f.events {
 		of := f.and(e.decided, f.frame)
 		switch {
+		case e.outcome == packet.OutcomeReturn && f.within(f.frame, e.asked):
 		case e.outcome == packet.OutcomeReturn:
 			returned = f.or(returned, of)
 		case e.outcome == packet.OutcomeAccept && (e.policy || f.within(f.frame, e.asked)):
@@ -142,7 +143,7 @@ func (im *importing) with(accept bool) (*Result, error) {
 		text = d.whole()
 	}
 	translated := len(im.rules) - countRules(left, im.rules)
-	return &Result{Policy: text, Rules: len(im.rules), Translated: translated, Left: left, Own: own, Meaning: rs, source: im.source}, nil
+	return &Result{Policy: text, Rules: len(im.rules) + len(im.source.Left), Translated: translated, Left: left, Own: own, Meaning: rs, source: im.source}, nil
 }
 
 // refusal is the default that refuses as the ruleset does: with an answer if the
@@ -217,7 +218,7 @@ func unreached(f, k *packet.Filter) []Left {
 func countRules(ls []Left, rules []packet.Place) int {
 	n := 0
 	for _, p := range rules {
-		if slices.ContainsFunc(ls, func(l Left) bool { return l.place == p }) {
+		if slices.ContainsFunc(ls, func(l Left) bool { return l.place == p || slices.Contains(l.also, p) }) {
 			n++
 		}
 	}

@@ -25,7 +25,9 @@ func guard(err *error) {
 
 // IsSpent reports whether an import was given up because it would have needed too
 // much memory or time.
-func IsSpent(err error) bool { return errors.Is(err, packet.ErrBudget) || errors.Is(err, packet.ErrTime) }
+func IsSpent(err error) bool {
+	return errors.Is(err, packet.ErrBudget) || errors.Is(err, packet.ErrTime)
+}
 
 func must(n packet.Node, err error) packet.Node {
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 type box struct {
 	in         []string // patterns of interfaces; nil: any
 	transports []transport
-	toHost     bool          // to the host's own addresses, whatever they are
+	fromHost   bool          // from the host's own addresses, whatever they are
+	toHost     bool          // to them
 	to, from   packet.Ranges // nil: any
 	keys       []string      // unknowns that have to hold: a limit, an end
 }
@@ -92,46 +93,68 @@ func (f *family) pieces(set packet.Node, among, held []string) []piece {
 
 // plain returns boxes for a set that depends on no unknown.
 func (f *family) plain(set packet.Node) (out []box, why string) {
-	if b, ok := f.exact(set, set); ok {
+	if b, ok := f.exact(set); ok {
 		return f.cut(b)
 	}
 	// What asks for the types of ICMP is settled elsewhere.
 	if rest := f.less(set, f.icmp); rest != set && f.and(set, f.icmpTyped()) != packet.False {
 		return f.plain(rest)
 	}
-	local, multi := f.and(set, f.kind(packet.AddrLocal)), f.and(set, f.kind(packet.AddrMulticast))
-	if b, ok := f.exact(local, local); ok {
-		out, why = f.cut(b)
-		for i := range out {
-			if out[i].to != nil {
-				why = "a policy cannot ask for some of the host's own addresses by their kind"
-			}
-			out[i].toHost, out[i].to = true, nil
-		}
-		if why == "" {
-			set = f.less(set, local)
-		}
-	}
-	if b, ok := f.exact(f.and(multi, f.frame), multi); ok && multi != packet.False {
-		bs, w := f.cut(b)
-		out, why = append(out, bs...), cmp.Or(why, w)
-		set = f.less(set, multi)
-	}
-	if set = f.and(set, f.frame); set == packet.False || why != "" {
-		return out, why
-	}
-	// As far as it holds whatever the other fields are.
+	// What holds whatever the other fields are, then what the host's own addresses
+	// are in.
 	b := f.only(f.and(set, f.first), sayable...)
 	b = f.less(b, f.only(f.less(f.and(f.frame, b), set), sayable...))
-	bs, w := f.cut(b)
-	return append(out, bs...), cmp.Or(w, f.asksFor(set))
+	out, why = f.cut(b)
+	rest := f.less(f.and(set, f.frame), b)
+	for _, k := range hostKinds {
+		bs, said := f.ofHost(rest, set, k)
+		out, rest = append(out, bs...), f.less(rest, said)
+	}
+	if rest != packet.False {
+		why = cmp.Or(why, f.asksFor(rest))
+	}
+	return out, why
+}
+
+// hostKinds are where the host's own addresses can stand in a section.
+var hostKinds = []struct{ from, to bool }{{true, false}, {false, true}, {true, true}}
+
+// ofHost returns boxes for the packets of rest from or to the host's own addresses,
+// as far as all such packets are in a set; and those packets.
+func (f *family) ofHost(rest, set packet.Node, k struct{ from, to bool }) ([]box, packet.Node) {
+	own, fields := packet.True, slices.Clone(sayable)
+	if k.from {
+		own, fields = f.and(own, f.set(one(packet.FieldSrcType, uint64(packet.AddrLocal)))), without(fields, packet.FieldSrc)
+	}
+	if k.to {
+		own, fields = f.and(own, f.kind(packet.AddrLocal)), without(fields, packet.FieldDst)
+	}
+	if f.and(rest, own) == packet.False {
+		return nil, packet.False
+	}
+	b := f.only(f.and(f.and(set, f.first), own), fields...)
+	if wrong := f.less(f.and(f.and(f.frame, b), own), set); wrong != packet.False {
+		b = f.less(f.only(f.and(rest, own), fields...), f.only(wrong, fields...))
+	}
+	bs, why := f.cut(b)
+	if why != "" || b == packet.False {
+		return nil, packet.False
+	}
+	for i := range bs {
+		bs[i].fromHost, bs[i].toHost = k.from, k.to
+	}
+	return bs, f.and(b, own)
+}
+
+func without(fields []packet.Field, field packet.Field) []packet.Field {
+	return slices.DeleteFunc(fields, func(f packet.Field) bool { return f == field })
 }
 
 // exact returns the set as the sayable fields tell it, and whether that is all that
 // there is to it among the packets that are compared.
-func (f *family) exact(set, of packet.Node) (packet.Node, bool) {
+func (f *family) exact(set packet.Node) (packet.Node, bool) {
 	b := f.only(f.and(set, f.first), sayable...)
-	return b, f.and(b, f.frame) == f.and(of, f.frame)
+	return b, f.and(b, f.frame) == f.and(set, f.frame)
 }
 
 // asksFor names the field that keeps a set from being said.
@@ -155,15 +178,23 @@ func (f *family) cut(set packet.Node) (out []box, why string) {
 		found, w := f.ends(in.Rest, names)
 		out, why = append(out, found...), cmp.Or(why, w)
 	}
-	return joined(out), why
+	return slices.DeleteFunc(joined(out), f.idle), why
 }
+
+// idle reports whether a box says nothing of the packets that are compared.
+func (f *family) idle(b box) bool { return f.and(f.set(f.cond(b)), f.frame) == packet.False }
 
 // ends takes apart what enters by the same interfaces.
 func (f *family) ends(set packet.Node, names []string) (out []box, why string) {
 	for _, p := range f.values(set, packet.FieldProto) {
 		for _, d := range f.values(p.Rest, packet.FieldDstPort) {
 			for _, s := range f.values(d.Rest, packet.FieldSrcPort) {
-				ts, ok := transportsOf(p.Values, portsOf(d.Values), portsOf(s.Values))
+				dst, someDst := portsOf(d.Values)
+				src, someSrc := portsOf(s.Values)
+				if !someDst || !someSrc {
+					continue
+				}
+				ts, ok := transportsOf(p.Values, dst, src)
 				if !ok {
 					why = "a policy cannot say: every protocol but some"
 					continue
@@ -190,8 +221,9 @@ func (f *family) addrs(rs packet.Ranges) packet.Ranges {
 	return rs
 }
 
-// portsOf returns nil for all ports. Port 0 cannot be named, and nobody asks.
-func portsOf(rs packet.Ranges) packet.Ports {
+// portsOf returns nil for all ports, and false if there is none: port 0 cannot be
+// named, and nobody asks.
+func portsOf(rs packet.Ranges) (packet.Ports, bool) {
 	var out []packet.PortRange
 	for _, r := range rs {
 		if hi := uint16(r.Hi.Lo); hi > 0 {
@@ -200,9 +232,9 @@ func portsOf(rs packet.Ranges) packet.Ports {
 	}
 	ps := packet.NewPorts(out...)
 	if len(ps) == 1 && ps[0] == (packet.PortRange{Lo: 1, Hi: 65535}) && rs.Contains(packet.Value{}) {
-		return nil
+		return nil, true
 	}
-	return ps
+	return ps, len(ps) > 0
 }
 
 // transportsOf names protocols; false if there are too many to name.
@@ -281,7 +313,7 @@ func joined(bs []box) []box {
 }
 
 func (b box) sameEnds(o box) bool {
-	return slices.Equal(b.in, o.in) && b.toHost == o.toHost && sameAddrs(b.to, o.to) && sameAddrs(b.from, o.from) && slices.Equal(b.keys, o.keys)
+	return slices.Equal(b.in, o.in) && b.fromHost == o.fromHost && b.toHost == o.toHost && sameAddrs(b.to, o.to) && sameAddrs(b.from, o.from) && slices.Equal(b.keys, o.keys)
 }
 
 func sameAddrs(a, b packet.Ranges) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }

@@ -29,32 +29,68 @@ func (im *importing) check(rs *rules.Ruleset, plans []*plan) (ls []Left, own []s
 		of := rs.Filter(packet.Input, p.is6)
 		f := newFamily(p.filter, p.is6, im.lim, of)
 		accepts := must(f.Where(must(f.Build(of)), packet.OutcomeAccept))
-		for _, e := range f.events {
-			if l, bad := f.against(e, accepts, p.why); bad {
-				ls = append(ls, l)
-			}
+		ls = append(ls, f.against(accepts, p.why)...)
+		if !im.source.Part {
+			own = append(own, f.differsInOwn(accepts)...)
 		}
-		own = append(own, f.differsInOwn(accepts)...)
 	}
-	ls = slices.CompactFunc(ls, func(a, b Left) bool { return a == b })
-	slices.SortStableFunc(ls, func(a, b Left) int { return cmp.Compare(a.Line, b.Line) })
-	return ls, own, nil
+	return tidy(ls), own, nil
 }
 
-// against returns what the policy decides otherwise of what a rule decides.
-func (f *family) against(e *event, accepts packet.Node, why map[packet.Place]string) (Left, bool) {
-	bad := packet.False
+// tidy sorts by line, and leaves out what is said twice: a line may stand for rules
+// of both families.
+func tidy(ls []Left) []Left {
+	slices.SortStableFunc(ls, func(a, b Left) int { return cmp.Compare(a.Line, b.Line) })
+	var out []Left
+	for _, l := range ls {
+		same := func(o Left) bool { return o.Line == l.Line && o.Rule == l.Rule && (l.Line > 0 || o.place == l.place) }
+		if i := slices.IndexFunc(out, same); i >= 0 && l.Line > 0 {
+			out[i].Packets, out[i].Packet = cmp.Or(out[i].Packets, l.Packets), cmp.Or(out[i].Packet, l.Packet)
+			out[i].also = append(out[i].also, l.place)
+			continue
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// against returns the rules of which the policy decides some packet otherwise.
+func (f *family) against(accepts packet.Node, why map[packet.Place]string) []Left {
+	otherwise := map[packet.Place]packet.Node{}
+	var order []packet.Place
+	for _, e := range f.events {
+		bad := f.wrong(e, accepts)
+		if bad == packet.False {
+			continue
+		}
+		if _, have := otherwise[e.place]; !have {
+			order = append(order, e.place)
+		}
+		otherwise[e.place] = f.or(otherwise[e.place], bad)
+	}
+	var out []Left
+	for _, p := range order {
+		l := left(p, cmp.Or(why[p], "the order of the rules decides, which a policy does not have"))
+		f.example(&l, otherwise[p])
+		out = append(out, l)
+	}
+	return out
+}
+
+// wrong returns what a rule decides and the policy decides otherwise.
+func (f *family) wrong(e *event, accepts packet.Node) packet.Node {
 	of := f.and(e.decided, f.frame)
 	switch {
 	case refuses(e.outcome):
-		bad = f.and(of, accepts)
+		return f.and(of, accepts)
 	case e.outcome == packet.OutcomeAccept:
-		bad = f.less(f.and(of, f.accepted), accepts)
+		return f.less(f.and(of, f.accepted), accepts)
 	}
-	if bad == packet.False {
-		return Left{}, false
-	}
-	l := left(e.place, cmp.Or(why[e.place], "the order of the rules decides, which a policy does not have"))
+	return packet.False
+}
+
+// example says which packets of a rule are decided otherwise.
+func (f *family) example(l *Left, bad packet.Node) {
 	if groups, more, err := f.GroupsWithin(must(f.Ever(bad)), f.frame, 2); err == nil {
 		for _, g := range groups {
 			l.Packets = strings.TrimPrefix(l.Packets+"; "+g.String(), "; ")
@@ -66,7 +102,6 @@ func (f *family) against(e *event, accepts packet.Node, why map[packet.Place]str
 	if w, err := f.Witness(bad); err == nil && w != nil {
 		l.Packet = w.Packet.String()
 	}
-	return l, true
 }
 
 // acceptsEcho reports whether some echo request is accepted that no service says.
@@ -77,23 +112,27 @@ func (p *plan) acceptsEcho() bool {
 // differsInOwn names what every policy decides by itself, and the ruleset otherwise.
 func (f *family) differsInOwn(accepts packet.Node) []string {
 	all := f.and(f.first, f.set(f.Frame(packet.Input)))
-	ever := must(f.Always(f.accepted))
-	var out []string
+	always := must(f.Always(f.accepted))
+	var accepted, refused []string
+	for _, o := range f.own {
+		set := f.and(all, f.set(o.cond))
+		switch {
+		case !f.within(f.and(set, accepts), always) && !slices.Contains(accepted, o.name):
+			accepted = append(accepted, o.name)
+		case !f.within(f.and(set, always), accepts):
+			refused = append(refused, o.name)
+		}
+	}
 	family := "IPv4"
 	if f.is6 {
 		family = "IPv6"
 	}
-	for _, o := range f.own {
-		set := f.and(all, f.set(o.cond))
-		verdict := "refuse"
-		if f.within(f.less(set, ever), accepts) && f.less(set, ever) != packet.False {
-			verdict = "accept"
-		} else if f.within(f.and(set, ever), accepts) {
-			continue
-		}
-		if line := family + ", " + o.name + ": policies " + verdict + " this"; !slices.Contains(out, line) {
-			out = append(out, line)
-		}
+	var out []string
+	if accepted != nil {
+		out = append(out, family+": policies accept what the rules refuse of: "+strings.Join(accepted, ", "))
+	}
+	if refused != nil {
+		out = append(out, family+": policies refuse what the rules accept of: "+strings.Join(refused, ", "))
 	}
 	return out
 }
@@ -139,4 +178,3 @@ func (info) IsDir() bool { return false }
 
 // Sys is nil.
 func (info) Sys() any { return nil }
-

@@ -49,7 +49,7 @@ func (p *plan) refuse() {
 		rest = append(rest, e)
 	}
 	for _, e := range rest {
-		set := p.less(e.asked, p.less(p.frame, refused))
+		set := p.less(e.strict, p.less(p.frame, refused))
 		if p.within(p.and(p.and(e.decided, p.frame), refused), p.blocks) {
 			continue
 		}
@@ -103,9 +103,12 @@ func (p *plan) accept() {
 	allowed := p.or(p.accepted, p.blocks)
 	var rest []*event
 	for _, e := range p.candidates() {
-		if p.within(p.and(e.asked, p.frame), allowed) {
+		switch {
+		case p.within(p.and(e.asked, p.frame), allowed):
 			p.say(false, e, e.asked, "")
-		} else {
+		case p.within(p.and(e.strict, p.frame), allowed):
+			p.say(false, e, e.strict, "")
+		default:
 			rest = append(rest, e)
 		}
 	}
@@ -113,7 +116,7 @@ func (p *plan) accept() {
 		if e.outcome == packet.OutcomeReturn || p.within(p.and(p.and(e.decided, p.frame), p.accepted), p.or(p.covered, p.blocks)) {
 			continue // what it lets go, another rule accepts
 		}
-		p.say(false, e, p.less(e.asked, p.less(p.frame, allowed)), "")
+		p.say(false, e, p.less(e.strict, p.less(p.frame, allowed)), "")
 	}
 	p.remaining(false, p.less(p.and(p.accepted, p.frame), p.or(p.covered, p.blocks)))
 }
@@ -165,6 +168,10 @@ func (p *plan) say(block bool, e *event, set packet.Node, name string) {
 func (p *plan) add(block bool, e *event, bs []box, name string) {
 	for _, b := range bs {
 		set := p.set(p.cond(b))
+		if !p.right(block, set) {
+			p.why[e.place] = "internal error: a section for it would say more than it does"
+			continue
+		}
 		if block {
 			p.blocks = p.or(p.blocks, set)
 		} else {
@@ -172,4 +179,15 @@ func (p *plan) add(block bool, e *event, bs []box, name string) {
 		}
 		p.said = append(p.said, said{block: block, box: b, place: e.place, name: name})
 	}
+}
+
+// right reports whether a section may be written: a block of nothing that is
+// accepted, a service of nothing that is refused. It is the last thing that stands
+// between a mistake in this package and an open port.
+func (p *plan) right(block bool, set packet.Node) bool {
+	set = p.and(set, p.frame)
+	if block {
+		return p.and(set, p.accepted) == packet.False
+	}
+	return p.within(set, p.or(p.accepted, p.blocks))
 }

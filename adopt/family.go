@@ -137,6 +137,9 @@ func (f *family) cond(b box) packet.Cond {
 		}
 		c = append(c, in)
 	}
+	if b.fromHost {
+		c = append(c, one(packet.FieldSrcType, uint64(packet.AddrLocal)))
+	}
 	if b.toHost {
 		c = append(c, one(packet.FieldDstType, uint64(packet.AddrLocal)))
 	}

@@ -51,6 +51,9 @@ func (g *grouping) list(es [2]ends, title string) []string {
 	case len(lits)+len(except) <= inline && len(except) == 0:
 		return lits
 	}
+	if any > 0 || slices.Contains(everything[:], lits[0]) {
+		title = "all-but-some"
+	}
 	return []string{g.group(lits, except, title)}
 }
 
@@ -96,33 +99,33 @@ func addressTexts(rs packet.Ranges, is6 bool) (members, except []string) {
 	case 2*len(texts(others, is6)) < len(texts(rs, is6)):
 		return []string{everything[i]}, texts(others, is6)
 	}
-	return without(rs, is6)
+	return around(rs, is6)
 }
 
-// without writes a set as it is, or, where that is no longer, as the network around
+// around writes a set as it is, or, where that is no longer, as the network around
 // it and what is taken out: "198.51.100.0/24" without one address reads better than
 // two ranges.
-func without(rs packet.Ranges, is6 bool) (members, except []string) {
+func around(rs packet.Ranges, is6 bool) (members, except []string) {
 	plain := texts(rs, is6)
 	if len(rs) < 2 || !slices.ContainsFunc(plain, func(s string) bool { return strings.Contains(s, "-") }) {
 		return plain, nil
 	}
-	around := network(rs[0].Lo, rs[len(rs)-1].Hi, is6)
+	whole := network(rs[0].Lo, rs[len(rs)-1].Hi, is6)
 	var gaps packet.Ranges
-	next := around.Lo
+	next := whole.Lo
 	for _, r := range rs {
 		if r.Lo != next {
 			gaps = append(gaps, packet.Range{Lo: next, Hi: r.Lo.Previous()})
 		}
 		next = r.Hi.Next()
 	}
-	if last := rs[len(rs)-1].Hi; last != around.Hi {
-		gaps = append(gaps, packet.Range{Lo: last.Next(), Hi: around.Hi})
+	if last := rs[len(rs)-1].Hi; last != whole.Hi {
+		gaps = append(gaps, packet.Range{Lo: last.Next(), Hi: whole.Hi})
 	}
 	if except = texts(gaps, is6); len(except) >= len(plain) {
 		return plain, nil
 	}
-	return rangeTexts(around, is6), except
+	return rangeTexts(whole, is6), except
 }
 
 // network is the smallest prefix around two addresses.

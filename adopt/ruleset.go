@@ -9,8 +9,12 @@ type Ruleset struct {
 	Name string // what a person calls it: "iptables:rules.v4"
 	// The filters of the families that it speaks of; nil: it says nothing of that one.
 	V4, V6 *packet.Filter
-	Left   []Left   // what the reader of the format could not read
+	Left   []Left   // what the reader of the format could not read: nothing is proved without it
 	Beside []string // what acts on packets beside the rules
+	Notes  []string // what a reader of the policy has to know of the format
+	// Part says that the rules are a part of what their program loads: what that
+	// accepts on its own, loopback and the like, is not in them.
+	Part bool
 }
 
 // filter returns the filter of a family.
@@ -29,6 +33,7 @@ type Left struct {
 	Packets string `json:"packets,omitempty"` // which packets the policy decides otherwise
 	Packet  string `json:"packet,omitempty"`  // one of them
 	place   packet.Place
+	also    []packet.Place // others that the same line stands for
 }
 
 // left makes one for a rule of a filter.

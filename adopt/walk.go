@@ -1,6 +1,8 @@
 package adopt
 
 import (
+	"fmt"
+
 	"github.com/fwctl/fwctl/packet"
 )
 
@@ -9,6 +11,7 @@ type event struct {
 	place   packet.Place
 	outcome packet.Outcome
 	asked   packet.Node // what the rule asks for, with the rules that lead to it
+	strict  packet.Node // that without what rules before it sent out of their chain
 	decided packet.Node // what of that comes to it
 	policy  bool        // it is the policy of a base chain
 }
@@ -18,8 +21,14 @@ type walker struct {
 	algebra
 	filter *packet.Filter
 	events []*event
-	byRule map[packet.Place]*event
+	byRule map[way]*event
 	left   int
+}
+
+// way is how packets came to a rule: what a rule asks for is told apart by that.
+type way struct {
+	place packet.Place
+	path  string
 }
 
 // The bounds of a walk: rules that may be tried, chains one below the other.
@@ -31,7 +40,7 @@ const (
 // walk returns what each rule decides, in the order of the rules, and the packets
 // that the filter accepts.
 func walk(a algebra, f *packet.Filter) (events []*event, accepted packet.Node) {
-	w := &walker{algebra: a, filter: f, byRule: map[packet.Place]*event{}, left: mostTries}
+	w := &walker{algebra: a, filter: f, byRule: map[way]*event{}, left: mostTries}
 	reach := packet.True
 	for _, c := range f.Base {
 		when := packet.True
@@ -46,22 +55,33 @@ func walk(a algebra, f *packet.Filter) (events []*event, accepted packet.Node) {
 // base returns the packets that a base chain accepts.
 func (w *walker) base(c *packet.Chain, reach packet.Node) packet.Node {
 	t := &through{w: w, accepted: packet.False}
-	end := t.chain(c, reach, packet.True, 0)
-	w.note(packet.Place{Chain: c.Name}, c.Policy, packet.True, end, true)
+	end := t.chain(c, sets{reach, packet.True, packet.True, ""}, 0)
+	w.note(packet.Place{Chain: c.Name}, c.Policy, sets{end, packet.True, packet.True, ""}, true)
 	if c.Policy == packet.OutcomeAccept {
 		return w.or(t.accepted, end)
 	}
 	return t.accepted
 }
 
-func (w *walker) note(p packet.Place, o packet.Outcome, asked, decided packet.Node, policy bool) {
-	e := w.byRule[p]
+// sets are packets on their way: those that really come, those that the rules on the
+// way ask for, and those but for what was sent elsewhere.
+type sets struct {
+	reach, asked, strict packet.Node
+	path                 string // of the rules that lead here
+}
+
+func (w *walker) cut(s sets, c packet.Node) sets {
+	return sets{w.and(s.reach, c), w.and(s.asked, c), w.and(s.strict, c), s.path}
+}
+
+func (w *walker) note(p packet.Place, o packet.Outcome, s sets, policy bool) {
+	e := w.byRule[way{p, s.path}]
 	if e == nil {
-		e = &event{place: p, outcome: o, asked: packet.False, decided: packet.False, policy: policy}
-		w.byRule[p] = e
+		e = &event{place: p, outcome: o, asked: packet.False, strict: packet.False, decided: packet.False, policy: policy}
+		w.byRule[way{p, s.path}] = e
 		w.events = append(w.events, e)
 	}
-	e.asked, e.decided = w.or(e.asked, asked), w.or(e.decided, decided)
+	e.asked, e.strict, e.decided = w.or(e.asked, s.asked), w.or(e.strict, s.strict), w.or(e.decided, s.reach)
 }
 
 // through is the way through one base chain.
@@ -70,70 +90,67 @@ type through struct {
 	accepted packet.Node
 }
 
-// chain returns the packets that come out of a chain at its end. Asked are those
-// that the rules which lead to it ask for, whatever became of them before.
-func (t *through) chain(c *packet.Chain, reach, asked packet.Node, depth int) packet.Node {
+// chain returns the packets that come out of a chain.
+func (t *through) chain(c *packet.Chain, s sets, depth int) packet.Node {
 	if c == nil || depth > mostDepth {
-		return reach // a loop, or a chain that is not there: no kernel takes it
+		return s.reach // a loop, or a chain that is not there: no kernel takes it
 	}
 	back := packet.False
 	for i := range c.Rules {
-		if w := t.w; w.left == 0 {
+		if t.w.left--; t.w.left < 0 {
 			panic(spent{packet.ErrBudget})
-		} else {
-			w.left--
 		}
-		out := t.step(&c.Rules[i], &reach, &asked, depth)
-		back = t.w.or(back, out)
+		back = t.w.or(back, t.rule(&c.Rules[i], &s, depth, fmt.Sprintf("%s/%d", s.path, i)))
 	}
-	return t.w.or(back, reach)
+	return t.w.or(back, s.reach)
 }
 
-// step takes from reach what a rule decides, and returns what leaves the chain.
-func (t *through) step(s *packet.Step, reach, asked *packet.Node, depth int) packet.Node {
-	cond := t.w.set(s.Cond)
-	if len(s.Cases) == 0 {
-		return t.act(s, cond, reach, asked, depth)
+// rule takes from the sets what a rule decides, and returns what leaves the chain.
+func (t *through) rule(r *packet.Step, s *sets, depth int, path string) packet.Node {
+	cond := t.w.set(r.Cond)
+	if len(r.Cases) == 0 {
+		return t.act(r, cond, s, depth, path)
 	}
 	back := packet.False
-	for i := range s.Cases {
-		c := &s.Cases[i]
+	for i := range r.Cases {
+		c := &r.Cases[i]
 		of := t.w.and(cond, t.w.set(c.Cond))
 		cond = t.w.less(cond, of)
-		back = t.w.or(back, t.act(c, of, reach, asked, depth))
+		back = t.w.or(back, t.act(c, of, s, depth, fmt.Sprintf("%s.%d", path, i)))
 	}
 	return back
 }
 
-func (t *through) act(s *packet.Step, cond packet.Node, reach, asked *packet.Node, depth int) packet.Node {
+func (t *through) act(r *packet.Step, cond packet.Node, s *sets, depth int, path string) packet.Node {
 	w := t.w
-	here, want := w.and(*reach, cond), w.and(*asked, cond)
-	switch s.Outcome {
+	here := w.cut(*s, cond)
+	here.path = path
+	switch r.Outcome {
 	case packet.OutcomeContinue:
 		return packet.False
 	case packet.OutcomeJump, packet.OutcomeGoto:
 		out := packet.False
-		if want != packet.False {
-			out = t.chain(w.filter.Chains[s.Chain], here, want, depth+1)
+		if here.asked != packet.False {
+			out = t.chain(w.filter.Chains[r.Chain], here, depth+1)
 		}
-		*reach = w.less(*reach, here)
-		if s.Outcome == packet.OutcomeGoto {
-			*asked = w.less(*asked, cond)
+		s.reach = w.less(s.reach, cond)
+		if r.Outcome == packet.OutcomeGoto {
+			s.strict = w.less(s.strict, cond)
 			return out
 		}
-		*reach = w.or(*reach, out)
+		s.reach = w.or(s.reach, out)
 		return packet.False
 	}
-	if want != packet.False {
-		w.note(s.Place, s.Outcome, want, here, false)
+	if here.asked != packet.False {
+		w.note(r.Place, r.Outcome, here, false)
 	}
-	*reach = w.less(*reach, here)
-	switch s.Outcome {
+	s.reach = w.less(s.reach, cond)
+	switch r.Outcome {
 	case packet.OutcomeAccept:
-		t.accepted = w.or(t.accepted, here)
+		t.accepted = w.or(t.accepted, here.reach)
 	case packet.OutcomeReturn:
-		*asked = w.less(*asked, cond)
-		return here
+		s.strict = w.less(s.strict, cond)
+		return here.reach
 	}
 	return packet.False
 }

@@ -58,7 +58,7 @@ func (d *document) tail() {
 	}
 	d.line("\n# Not translated:")
 	for _, l := range d.left {
-		d.line("#   %s", l.where())
+		d.line("#   %s", l.Where())
 		d.line("#     %s", l.Reason)
 		if l.Packet != "" {
 			d.line("#     for example %s", l.Packet)
@@ -66,8 +66,8 @@ func (d *document) tail() {
 	}
 }
 
-// where names a rule by its line.
-func (l Left) where() string {
+// Where names a rule, by its line where that is known.
+func (l Left) Where() string {
 	if l.Line > 0 {
 		return fmt.Sprintf("line %d: %s", l.Line, l.Rule)
 	}
@@ -107,12 +107,13 @@ func (d *document) list(key string, entries []string, width int) {
 
 func (d *document) section(s *section) {
 	d.line("")
-	for i, p := range s.places {
+	rules := s.rules()
+	for i, r := range rules {
 		if i == mostShown {
-			d.line("# and %d more rules", len(s.places)-i)
+			d.line("# and %d more rules", len(rules)-i)
 			break
 		}
-		d.line("# %s", left(p, "").where())
+		d.line("# %s", r)
 	}
 	kind := "service"
 	if s.block {
@@ -120,14 +121,17 @@ func (d *document) section(s *section) {
 	}
 	d.line("[%s.%s]", kind, s.name)
 	ports, sources, protocols := transportTexts(s.transports)
-	width := keyWidth(sources != nil, protocols != nil)
+	if s.block && s.transports[0].any {
+		protocols = nil // a block of everything names no protocol
+	}
+	width := s.keyWidth(sources != nil, protocols != nil)
 	if ports != nil {
 		d.list("ports", ports, width)
 	}
 	if sources != nil {
 		d.list("source_ports", sources, width)
 	}
-	if protocols != nil && !(s.block && s.transports[0].any) {
+	if protocols != nil {
 		d.list("protocols", protocols, width)
 	}
 	d.ends(s, width)
@@ -142,8 +146,24 @@ func (d *document) section(s *section) {
 	}
 }
 
+// rules are those that the section came from: a line that stands for rules of both
+// families is one.
+func (s *section) rules() []string {
+	var out []string
+	for _, p := range s.places {
+		if r := left(p, "").Where(); !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 func (d *document) ends(s *section, width int) {
-	d.list("from", d.groups.list(s.from, s.groupName("")), width)
+	if s.fromHost {
+		d.list("from", []string{"host"}, width)
+	} else {
+		d.list("from", d.groups.list(s.from, s.groupName("")), width)
+	}
 	switch to := s.to; {
 	case s.toHost:
 		d.list("to", []string{"host"}, width)
@@ -155,14 +175,21 @@ func (d *document) ends(s *section, width int) {
 	}
 }
 
-func keyWidth(sources, protocols bool) int {
+// keyWidth is the length of the section's longest key.
+func (s *section) keyWidth(sources, protocols bool) int {
 	switch {
 	case sources:
 		return len("source_ports")
 	case protocols:
 		return len("protocols")
+	case !s.expires.IsZero():
+		return len("expires")
+	case s.shared:
+		return len("shared")
+	case len(s.transports) > 0 && s.limit != "" || !s.transports[0].any:
+		return len("ports")
 	}
-	return len("shared")
+	return len("from")
 }
 
 var setName = regexp.MustCompile(`--match-set (\S+) (src|dst)|ip6? ([sd])addr @(\S+)`)

@@ -57,13 +57,9 @@ func (g *global) iptablesSide(s *compare.Side, kind, file, ipset string) error {
 	if len(save.Unknown) > 0 {
 		return usage(fmt.Sprintf("%s is not what %s-save prints: %q", file, kind, save.Unknown[0]), "")
 	}
-	opt := iptables.Options{Protocols: iptables.ParseProtocols(named("/etc/protocols")), Services: iptables.ParseServices(named("/etc/services"))}
-	if ipset != "" {
-		sets, err := g.readRuleset(ipset)
-		if err != nil {
-			return err
-		}
-		opt.Sets = iptables.ParseSets(string(sets), opt.Protocols)
+	opt, err := g.iptablesOptions(ipset)
+	if err != nil {
+		return err
 	}
 	s.Filter = func(hook packet.Hook, is6 bool) *packet.Filter { return iptables.Filter(save, hook, is6, opt) }
 	return nil

@@ -58,7 +58,7 @@ POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`
 	g.flags(root)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true}) // --help is enough
 	root.AddCommand(
-		newCheck(g), newRender(g), newCompare(g), newExplain(g), newFacts(g), newSchema(g),
+		newCheck(g), newRender(g), newCompare(g), newImport(g), newExplain(g), newFacts(g), newSchema(g),
 		newPlan(g), newApply(g), newConfirm(g), newRollback(g), newHistory(g), newStatus(g), newDrift(g), newAudit(g), newBoot(g), newRefresh(g), newOff(g),
 		newWatchdog(g),
 		newCompletion(g), newVersion(g),
