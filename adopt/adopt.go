@@ -101,6 +101,7 @@ func (f *family) acceptsTheRest() bool {
 	for _, e := range f.events {
 		of := f.and(e.decided, f.frame)
 		switch {
+		case of == packet.False:
 		case e.outcome == packet.OutcomeReturn && f.within(f.frame, e.asked):
 		case e.outcome == packet.OutcomeReturn:
 			returned = f.or(returned, of)
@@ -117,7 +118,10 @@ func (im *importing) with(accept bool) (*Result, error) {
 	for _, f := range im.families {
 		plans = append(plans, f.planFor(accept))
 	}
-	d := &document{from: im.source.Name, inbound: "accept", groups: &grouping{names: newGroupNames(), byList: map[string]*group{}, both: len(plans) == 2}}
+	d := &document{from: im.source.Name, inbound: "accept", groups: &grouping{names: newGroupNames(), byList: map[string]*group{}}}
+	if len(plans) == 1 {
+		d.groups.spoken = everything[familyIndex(plans[0].is6)]
+	}
 	if !accept {
 		d.inbound = im.refusal()
 		for i, p := range plans {
@@ -129,6 +133,9 @@ func (im *importing) with(accept bool) (*Result, error) {
 		d.icmp = icmpLevel(plans)
 	}
 	d.sections = sections(plans)
+	if accept && len(plans) == 1 {
+		d.sections = append(d.sections, otherFamily(!plans[0].is6))
+	}
 	share(d.sections)
 	text := d.text()
 	rs, err := meaning(text)
@@ -144,6 +151,18 @@ func (im *importing) with(accept bool) (*Result, error) {
 	}
 	translated := len(im.rules) - countRules(left, im.rules)
 	return &Result{Policy: text, Rules: len(im.rules) + len(im.source.Left), Translated: translated, Left: left, Own: own, Meaning: rs, source: im.source}, nil
+}
+
+// otherFamily blocks the family of which nothing was said, where the default would
+// accept it.
+func otherFamily(is6 bool) *section {
+	i, name := familyIndex(is6), "ipv4"
+	if is6 {
+		name = "ipv6"
+	}
+	s := &section{block: true, called: name, transports: []transport{{any: true}}, remark: "What was imported says nothing of IP" + name[2:] + ", so nothing is opened there."}
+	s.from[i].said, s.to[i].said = true, true
+	return s
 }
 
 // refusal is the default that refuses as the ruleset does: with an answer if the

@@ -44,10 +44,14 @@ const (
 
 // boxes returns sections for as much of a set as they can say, and why not for the
 // rest: "" if nothing is left.
-func (f *family) boxes(set packet.Node) (out []box, why string) {
+func (f *family) boxes(block bool, set packet.Node) (out []box, why string) {
 	for _, p := range f.pieces(set, f.keys, nil) {
 		if p.negative {
 			why = "it refuses once something is spent or over, and does not accept until then"
+			continue
+		}
+		if limits := func(k string) bool { _, before := packet.ReadTimeBefore(k); return !before }; block && slices.ContainsFunc(p.keys, limits) {
+			why = "a block has no limit"
 			continue
 		}
 		bs, w := f.plain(p.set)
@@ -170,6 +174,9 @@ func (f *family) asksFor(set packet.Node) string {
 // cut takes a set of sayable fields apart.
 func (f *family) cut(set packet.Node) (out []box, why string) {
 	for _, in := range f.values(set, packet.FieldIn) {
+		if f.and(f.and(f.set(packet.In{Field: packet.FieldIn, Set: in.Values}), in.Rest), f.frame) == packet.False {
+			continue // nothing of it is compared
+		}
 		names, ok := f.patterns(in.Values)
 		if !ok {
 			why = "a policy cannot say: by every interface but some"

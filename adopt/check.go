@@ -112,10 +112,11 @@ func (p *plan) acceptsEcho() bool {
 // differsInOwn names what every policy decides by itself, and the ruleset otherwise.
 func (f *family) differsInOwn(accepts packet.Node) []string {
 	all := f.and(f.first, f.set(f.Frame(packet.Input)))
-	always := must(f.Always(f.accepted))
+	always := must(f.Always(must(f.Where(must(f.Build(f.filter)), packet.OutcomeAccept))))
 	var accepted, refused []string
 	for _, o := range f.own {
 		set := f.and(all, f.set(o.cond))
+		all = f.less(all, set)
 		switch {
 		case !f.within(f.and(set, accepts), always) && !slices.Contains(accepted, o.name):
 			accepted = append(accepted, o.name)

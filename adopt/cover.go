@@ -10,6 +10,8 @@ type said struct {
 	box   box
 	place packet.Place
 	name  string // what to call it, if the rule does not tell
+	// remark is what to say above it, if no rule stands for it.
+	remark string
 }
 
 // plan is what one family is turned into.
@@ -145,7 +147,7 @@ func (p *plan) remaining(block bool, set packet.Node) {
 // sayAll is say for a block of the whole of a set; nothing is said if that is not
 // possible.
 func (p *plan) sayAll(e *event, set packet.Node) bool {
-	bs, why := p.boxes(set)
+	bs, why := p.boxes(true, set)
 	if why != "" {
 		p.why[e.place] = why
 		return false
@@ -156,7 +158,7 @@ func (p *plan) sayAll(e *event, set packet.Node) bool {
 
 // say makes sections of as much of a set as they can say.
 func (p *plan) say(block bool, e *event, set packet.Node, name string) {
-	bs, why := p.boxes(set)
+	bs, why := p.boxes(block, set)
 	if why != "" {
 		p.why[e.place] = why
 	} else {

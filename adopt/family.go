@@ -21,7 +21,7 @@ type family struct {
 	icmp  packet.Node // ICMP of the family
 
 	events   []*event
-	accepted packet.Node
+	accepted packet.Node // of those that are compared
 }
 
 // ownPackets are some that every policy decides by itself.
@@ -94,7 +94,7 @@ func newFamily(f *packet.Filter, is6 bool, lim Limits, others ...*packet.Filter)
 	}
 	out.icmp = out.set(one(packet.FieldProto, uint64(proto)))
 	out.interfaces()
-	out.events, out.accepted = walk(out.algebra, f)
+	out.events, out.accepted = walk(out.algebra, f, out.frame)
 	return out
 }
 

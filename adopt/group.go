@@ -22,7 +22,7 @@ type grouping struct {
 	names  names
 	byList map[string]*group
 	all    []*group
-	both   bool // the ruleset speaks of both families
+	spoken string // all addresses of the only family that the ruleset speaks of; "" if of both
 }
 
 // everything is every address of a family.
@@ -46,7 +46,7 @@ func (g *grouping) list(es [2]ends, title string) []string {
 	switch {
 	case any == 2:
 		return []string{"any"}
-	case any == 1 && len(lits) == 1 && !g.both:
+	case any == 1 && len(lits) == 1 && lits[0] == g.spoken:
 		return []string{g.family(lits[0])}
 	case len(lits)+len(except) <= inline && len(except) == 0:
 		return lits
@@ -88,10 +88,7 @@ func (g *grouping) group(lits, except []string, title string) string {
 // addressTexts writes a set of one family; what is all but a few addresses is
 // written so.
 func addressTexts(rs packet.Ranges, is6 bool) (members, except []string) {
-	i := 0
-	if is6 {
-		i = 1
-	}
+	i := familyIndex(is6)
 	width := packet.FieldSrc.Width(is6)
 	switch others := rs.Complement(width); {
 	case rs == nil || len(others) == 0:

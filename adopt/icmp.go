@@ -54,17 +54,16 @@ func (p *plan) pingFromSome() {
 	if p.and(p.and(ends, p.frame), p.accepted) != packet.False {
 		return
 	}
-	var place packet.Place
-	for _, e := range p.candidates() {
-		if p.and(p.and(e.decided, echo), p.accepted) != packet.False {
-			place = e.place
-		}
-	}
-	bs, why := p.boxes(ends)
+	bs, why := p.boxes(true, ends)
 	if why != "" || p.keyed(echo) {
 		return
 	}
-	p.add(true, &event{place: place}, bs, "ping")
+	p.add(true, &event{}, bs, "ping")
+	for i := range p.said {
+		if p.said[i].name == "ping" {
+			p.said[i].remark = "Echo requests are answered, but to these."
+		}
+	}
 }
 
 // keyed reports whether what is accepted of a set depends on a limit or an end.

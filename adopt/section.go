@@ -24,6 +24,15 @@ type section struct {
 	shared     bool
 	places     []packet.Place
 	called     string // what to call it, if no rule tells
+	remark     string // what stands above it in place of rules
+}
+
+// familyIndex is the place of a family in lists of both.
+func familyIndex(is6 bool) int {
+	if is6 {
+		return 1
+	}
+	return 0
 }
 
 // ends are the addresses of one family in a section.
@@ -190,16 +199,13 @@ type merging struct {
 func (m *merging) add(is6 bool, s said, b box) {
 	limit, owner, expires := attributes(b.keys)
 	key := fmt.Sprint(s.block, b.in, b.transports, b.fromHost, b.toHost, limit, owner, expires)
-	i := 0
-	if is6 {
-		i = 1
-	}
+	i := familyIndex(is6)
 	for _, old := range m.byKey[key] {
 		if old.absorb(i, b, s.place) {
 			return
 		}
 	}
-	n := &section{block: s.block, in: b.in, transports: b.transports, fromHost: b.fromHost, toHost: b.toHost, limit: limit, expires: expires, called: s.name, places: []packet.Place{s.place}}
+	n := &section{block: s.block, in: b.in, transports: b.transports, fromHost: b.fromHost, toHost: b.toHost, limit: limit, expires: expires, called: s.name, remark: s.remark, places: []packet.Place{s.place}}
 	if owner != "" {
 		n.name = strings.TrimPrefix(owner, "service.")
 	}

@@ -45,7 +45,7 @@ func userRules(t Text, is6 bool, opt iptables.Options) (*packet.Filter, error) {
 	}
 	names := tupleNames(t.Text)
 	f.Steps(func(s *packet.Step) {
-		if name := names[s.Place.Line]; name != "" && s.Place.Name == "" {
+		if name := names[s.Place.Line]; name != "" && (s.Place.Name == "" || strings.HasPrefix(s.Place.Name, "dapp_")) {
 			s.Place.Name = name
 		}
 	})

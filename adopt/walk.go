@@ -37,11 +37,10 @@ const (
 	mostDepth = 32
 )
 
-// walk returns what each rule decides, in the order of the rules, and the packets
-// that the filter accepts.
-func walk(a algebra, f *packet.Filter) (events []*event, accepted packet.Node) {
+// walk returns what each rule decides of some packets, in the order of the rules, and
+// those that the filter accepts. Rules that decide none are left out.
+func walk(a algebra, f *packet.Filter, reach packet.Node) (events []*event, accepted packet.Node) {
 	w := &walker{algebra: a, filter: f, byRule: map[way]*event{}, left: mostTries}
-	reach := packet.True
 	for _, c := range f.Base {
 		when := packet.True
 		if c.When != nil {
@@ -130,7 +129,7 @@ func (t *through) act(r *packet.Step, cond packet.Node, s *sets, depth int, path
 		return packet.False
 	case packet.OutcomeJump, packet.OutcomeGoto:
 		out := packet.False
-		if here.asked != packet.False {
+		if here.reach != packet.False {
 			out = t.chain(w.filter.Chains[r.Chain], here, depth+1)
 		}
 		s.reach = w.less(s.reach, cond)
@@ -141,7 +140,7 @@ func (t *through) act(r *packet.Step, cond packet.Node, s *sets, depth int, path
 		s.reach = w.or(s.reach, out)
 		return packet.False
 	}
-	if here.asked != packet.False {
+	if here.reach != packet.False {
 		w.note(r.Place, r.Outcome, here, false)
 	}
 	s.reach = w.less(s.reach, cond)

@@ -150,6 +150,9 @@ func (d *document) section(s *section) {
 // families is one.
 func (s *section) rules() []string {
 	var out []string
+	if s.remark != "" {
+		return []string{s.remark}
+	}
 	for _, p := range s.places {
 		if r := left(p, "").Where(); !slices.Contains(out, r) {
 			out = append(out, r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,8 +94,8 @@ func (g *global) imports(ctx context.Context, format, file string, f importFlags
 	if format == "pf" {
 		return usage("this version does not read pf.conf yet", "it comes with the reader of pf")
 	}
-	if err := oneOf("format", format, importFormats...); err != nil {
-		return err
+	if !slices.Contains(importFormats, format) {
+		return usage(fmt.Sprintf("format %q is not one of %s", format, strings.Join(importFormats, ", ")), "")
 	}
 	if f.ipv6 != "" && format != "iptables" && format != "ufw" {
 		return usage("--ipv6 goes with the formats iptables and ufw", "")
