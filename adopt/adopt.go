@@ -62,7 +62,9 @@ func Import(r *Ruleset, lim Limits) (res *Result, err error) {
 		im.left = append(im.left, l...)
 		im.left = append(im.left, unreached(f, k)...)
 		im.rules = append(im.rules, deciding(f)...)
-		im.families = append(im.families, newFamily(k, is6, lim))
+		fam := newFamily(k, is6, lim)
+		im.left = append(im.left, fam.lost...)
+		im.families = append(im.families, fam)
 	}
 	if len(im.families) == 0 {
 		return nil, fmt.Errorf("%s speaks of no family", r.Name)

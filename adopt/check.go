@@ -124,6 +124,10 @@ func (f *family) differsInOwn(accepts packet.Node) []string {
 			refused = append(refused, o.name)
 		}
 	}
+	inFlow := packet.Any{one(packet.FieldState, uint64(packet.Established)), one(packet.FieldState, uint64(packet.Related))}
+	if whole := one(packet.FieldFragment, 0); !f.within(f.set(packet.All{inFlow, whole, f.Frame(packet.Input)}), always) {
+		accepted = append(accepted, rules.ReasonEstablished)
+	}
 	family := "IPv4"
 	if f.is6 {
 		family = "IPv6"

@@ -11,12 +11,10 @@ import (
 	"github.com/fwctl/fwctl/read/iptables"
 )
 
-// corpusDir is one directory higher up than gen.Corpus says: this package is in the
-// root of the repository.
+// corpusFiles looks from a directory two below the root, as gen.Corpus does.
 func corpusFiles(t *testing.T, patterns ...string) []string {
 	t.Helper()
-	t.Chdir("..")
-	t.Chdir("read/iptables") // gen.Corpus is seen from two directories below the root
+	t.Chdir("../read/iptables")
 	return gen.CorpusFiles(t, patterns...)
 }
 

@@ -21,6 +21,7 @@ type family struct {
 	icmp  packet.Node // ICMP of the family
 
 	events   []*event
+	lost     []Left      // rules that lead nowhere
 	accepted packet.Node // of those that are compared
 }
 
@@ -94,7 +95,8 @@ func newFamily(f *packet.Filter, is6 bool, lim Limits, others ...*packet.Filter)
 	}
 	out.icmp = out.set(one(packet.FieldProto, uint64(proto)))
 	out.interfaces()
-	out.events, out.accepted = walk(out.algebra, f, out.frame)
+	w, accepted := walk(out.algebra, f, out.frame)
+	out.events, out.lost, out.accepted = w.events, w.lost, accepted
 	return out
 }
 

@@ -15,6 +15,7 @@ const inline = 4
 type group struct {
 	name, comment   string
 	members, except []string
+	interfaces      []string
 }
 
 // grouping makes the groups of a policy, each list once.
@@ -54,7 +55,19 @@ func (g *grouping) list(es [2]ends, title string) []string {
 	if any > 0 || slices.Contains(everything[:], lits[0]) {
 		title = "all-but-some"
 	}
-	return []string{g.group(lits, except, title)}
+	return []string{g.group(lits, except, nil, title)}
+}
+
+// bound is the group of addresses that are seen on interfaces.
+func (g *grouping) bound(b bound, title string) string {
+	var lits, except []string
+	for i, e := range b.from {
+		if e.said {
+			l, x := addressTexts(e.set, i == 1)
+			lits, except = append(lits, l...), append(except, x...)
+		}
+	}
+	return g.group(lits, except, b.in, title)
 }
 
 // family is the group of all addresses of the family that the ruleset speaks of: one
@@ -74,12 +87,12 @@ func (g *grouping) family(all string) string {
 	return made.name
 }
 
-func (g *grouping) group(lits, except []string, title string) string {
-	key := strings.Join(lits, " ") + " but " + strings.Join(except, " ")
+func (g *grouping) group(lits, except, interfaces []string, title string) string {
+	key := strings.Join(lits, " ") + " but " + strings.Join(except, " ") + " on " + strings.Join(interfaces, " ")
 	if old := g.byList[key]; old != nil {
 		return old.name
 	}
-	made := &group{name: g.names.unique(title), members: lits, except: except}
+	made := &group{name: g.names.unique(title), members: lits, except: except, interfaces: interfaces}
 	g.byList[key] = made
 	g.all = append(g.all, made)
 	return made.name

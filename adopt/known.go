@@ -24,7 +24,12 @@ func known(f *packet.Filter) (*packet.Filter, []Left) {
 	})
 	out := &packet.Filter{Hook: f.Hook, Chains: map[string]*packet.Chain{}}
 	for _, c := range f.Base {
-		out.Base = append(out.Base, k.chain(c))
+		base := k.chain(c)
+		if c.Policy == packet.OutcomeUnknown {
+			k.left = append(k.left, left(packet.Place{Chain: c.Name}, "not understood"))
+			base.Policy = packet.OutcomeDrop
+		}
+		out.Base = append(out.Base, base)
 	}
 	for _, name := range sorted(f.Chains) {
 		out.Chains[name] = k.chain(f.Chains[name])
@@ -150,11 +155,15 @@ func isKey(key string) bool {
 }
 
 // renamed returns the filter with the limits owned by the services that they
-// become: whose a limit is tells two from each other, and means nothing else.
+// become: whose a limit is tells two from each other, and means nothing else. Where
+// no chain filters, one stands that accepts.
 func renamed(f *packet.Filter, is6 bool) *packet.Filter {
 	out := &packet.Filter{Hook: f.Hook, Chains: map[string]*packet.Chain{}}
 	for _, c := range f.Base {
 		out.Base = append(out.Base, renamedChain(c, is6))
+	}
+	if out.Base == nil {
+		out.Base = []*packet.Chain{{Name: "input", Policy: packet.OutcomeAccept}}
 	}
 	for name, c := range f.Chains {
 		out.Chains[name] = renamedChain(c, is6)

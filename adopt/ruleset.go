@@ -18,11 +18,11 @@ type Ruleset struct {
 }
 
 // filter returns the filter of a family.
-func (r *Ruleset) filter(is6 bool) *packet.Filter {
+func (rs *Ruleset) filter(is6 bool) *packet.Filter {
 	if is6 {
-		return r.V6
+		return rs.V6
 	}
-	return r.V4
+	return rs.V4
 }
 
 // Left is a rule that was not translated, or not as a whole.

@@ -19,6 +19,7 @@ type section struct {
 	fromHost   bool
 	toHost     bool
 	to, from   [2]ends // IPv4, IPv6
+	bound      []bound // more sources, each seen by some interfaces
 	limit      string  // "10/minute"
 	expires    time.Time
 	shared     bool
@@ -33,6 +34,12 @@ func familyIndex(is6 bool) int {
 		return 1
 	}
 	return 0
+}
+
+// bound is a group of sources that is seen on interfaces.
+type bound struct {
+	in   []string
+	from [2]ends
 }
 
 // ends are the addresses of one family in a section.
@@ -55,122 +62,6 @@ func sections(plans []*plan) []*section {
 		}
 	}
 	return m.united()
-}
-
-// united puts sections of one name together that differ in their transports, or in
-// their interfaces, alone: what was one section of a policy once, or one entry of a
-// list, which had to become several rules.
-func (m *merging) united() []*section {
-	var out []*section
-	for _, group := range grouped(m.all, func(a, b *section) bool { return a.alike(b) && slices.Equal(a.in, b.in) }) {
-		out = append(out, uniteTransports(group)...)
-	}
-	var all []*section
-	for _, group := range grouped(out, func(a, b *section) bool {
-		return a.alike(b) && a.in != nil && b.in != nil && sameTransports(a.transports, b.transports)
-	}) {
-		s := group[0]
-		for _, o := range group[1:] {
-			s.in = slices.Compact(slices.Sorted(slices.Values(slices.Concat(s.in, o.in))))
-			s.places = append(s.places, o.places...)
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-// grouped puts sections of one name that are the same in some way together, in the
-// order of the first ones.
-func grouped(all []*section, same func(a, b *section) bool) [][]*section {
-	var out [][]*section
-	byName := map[string][]int{}
-	for _, s := range all {
-		name := fmt.Sprint(s.block, s.proposal())
-		i := slices.IndexFunc(byName[name], func(i int) bool { return same(out[i][0], s) })
-		if i >= 0 {
-			at := byName[name][i]
-			out[at] = append(out[at], s)
-			continue
-		}
-		byName[name] = append(byName[name], len(out))
-		out = append(out, []*section{s})
-	}
-	return out
-}
-
-// uniteTransports makes as few sections as can say the transports of some that are
-// the same otherwise: one with source ports for all protocols, or for none, and each
-// protocol once.
-func uniteTransports(group []*section) []*section {
-	var all []transport
-	var places []packet.Place
-	for _, s := range group {
-		all = append(all, s.transports...)
-		places = append(places, s.places...)
-	}
-	if len(group) == 1 || slices.ContainsFunc(all, func(t transport) bool { return t.any }) {
-		return group
-	}
-	var out []*section
-	for _, t := range products(all) {
-		i := slices.IndexFunc(out, func(s *section) bool {
-			return (s.transports[0].src == nil) == (t.src == nil) && !slices.ContainsFunc(s.transports, func(o transport) bool { return o.proto == t.proto })
-		})
-		if i >= 0 {
-			out[i].transports = append(out[i].transports, t)
-			continue
-		}
-		s := *group[0]
-		s.transports, s.places = []transport{t}, places
-		out = append(out, &s)
-	}
-	return out
-}
-
-// products joins transports that differ in their ports, or in their source ports,
-// alone.
-func products(ts []transport) []transport {
-	for again := true; again; {
-		again = false
-		var out []transport
-		for _, t := range ts {
-			i := slices.IndexFunc(out, func(o transport) bool {
-				return o.proto == t.proto && (samePorts(o.src, t.src) || samePorts(o.dst, t.dst))
-			})
-			if i < 0 {
-				out = append(out, t)
-				continue
-			}
-			out[i].dst, out[i].src = union(out[i].dst, t.dst), union(out[i].src, t.src)
-			again = true
-		}
-		ts = out
-	}
-	slices.SortFunc(ts, transport.compare)
-	return ts
-}
-
-func samePorts(a, b packet.Ports) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
-
-// union is of two sets of ports; nil is all.
-func union(a, b packet.Ports) packet.Ports {
-	if a == nil || b == nil {
-		return nil
-	}
-	return packet.NewPorts(slices.Concat(a, b)...)
-}
-
-func sameTransports(a, b []transport) bool {
-	return slices.EqualFunc(a, b, func(a, b transport) bool {
-		return a.any == b.any && a.proto == b.proto && samePorts(a.dst, b.dst) && samePorts(a.src, b.src)
-	})
-}
-
-// alike reports whether two sections have the same addresses, limit and end.
-func (s *section) alike(o *section) bool {
-	same := func(a, b ends) bool { return a.said == b.said && sameAddrs(a.set, b.set) }
-	return s.fromHost == o.fromHost && s.toHost == o.toHost && s.limit == o.limit && s.expires.Equal(o.expires) && s.name == o.name &&
-		same(s.to[0], o.to[0]) && same(s.to[1], o.to[1]) && same(s.from[0], o.from[0]) && same(s.from[1], o.from[1])
 }
 
 // bySource splits transports into lists that one section can say: those without

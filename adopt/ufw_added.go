@@ -11,13 +11,13 @@ import (
 
 // ufwRule is one command of "ufw show added".
 type ufwRule struct {
-	action, dir        string
-	in                 string // interface
-	proto              string
-	from, to           netip.Prefix // invalid: any
-	fromPort, toPort   string       // as ufw writes them: "80,8000:8010"; "": any
-	comment            string
-	v4, v6, unreadable bool
+	action, dir      string
+	in               string // interface
+	proto            string
+	from, to         netip.Prefix // invalid: any
+	fromPort, toPort string       // as ufw writes them: "80,8000:8010"; "": any
+	comment          string
+	v4, v6           bool
 }
 
 // ufwAdded reads what "ufw show added" prints.

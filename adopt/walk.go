@@ -23,6 +23,8 @@ type walker struct {
 	events []*event
 	byRule map[way]*event
 	left   int
+	busy   map[string]bool // the chains that packets are in
+	lost   []Left          // rules that lead nowhere
 }
 
 // way is how packets came to a rule: what a rule asks for is told apart by that.
@@ -39,8 +41,8 @@ const (
 
 // walk returns what each rule decides of some packets, in the order of the rules, and
 // those that the filter accepts. Rules that decide none are left out.
-func walk(a algebra, f *packet.Filter, reach packet.Node) (events []*event, accepted packet.Node) {
-	w := &walker{algebra: a, filter: f, byRule: map[way]*event{}, left: mostTries}
+func walk(a algebra, f *packet.Filter, reach packet.Node) (w *walker, accepted packet.Node) {
+	w = &walker{algebra: a, filter: f, byRule: map[way]*event{}, left: mostTries, busy: map[string]bool{}}
 	for _, c := range f.Base {
 		when := packet.True
 		if c.When != nil {
@@ -48,7 +50,7 @@ func walk(a algebra, f *packet.Filter, reach packet.Node) (events []*event, acce
 		}
 		reach = a.or(w.base(c, a.and(reach, when)), a.less(reach, when))
 	}
-	return w.events, reach
+	return w, reach
 }
 
 // base returns the packets that a base chain accepts.
@@ -91,9 +93,6 @@ type through struct {
 
 // chain returns the packets that come out of a chain.
 func (t *through) chain(c *packet.Chain, s sets, depth int) packet.Node {
-	if c == nil || depth > mostDepth {
-		return s.reach // a loop, or a chain that is not there: no kernel takes it
-	}
 	back := packet.False
 	for i := range c.Rules {
 		if t.w.left--; t.w.left < 0 {
@@ -120,6 +119,20 @@ func (t *through) rule(r *packet.Step, s *sets, depth int, path string) packet.N
 	return back
 }
 
+// lead returns the packets that come out of the chain that a rule leads to. One that
+// is not there, or that packets are in already, no kernel takes.
+func (t *through) lead(r *packet.Step, s sets, depth int) packet.Node {
+	w := t.w
+	c := w.filter.Chains[r.Chain]
+	if c == nil || w.busy[r.Chain] || depth > mostDepth {
+		w.lost = append(w.lost, left(r.Place, "the chain that it leads to is not there, or leads back to it"))
+		return s.reach
+	}
+	w.busy[r.Chain] = true
+	defer delete(w.busy, r.Chain)
+	return t.chain(c, s, depth+1)
+}
+
 func (t *through) act(r *packet.Step, cond packet.Node, s *sets, depth int, path string) packet.Node {
 	w := t.w
 	here := w.cut(*s, cond)
@@ -130,7 +143,7 @@ func (t *through) act(r *packet.Step, cond packet.Node, s *sets, depth int, path
 	case packet.OutcomeJump, packet.OutcomeGoto:
 		out := packet.False
 		if here.reach != packet.False {
-			out = t.chain(w.filter.Chains[r.Chain], here, depth+1)
+			out = t.lead(r, here, depth)
 		}
 		s.reach = w.less(s.reach, cond)
 		if r.Outcome == packet.OutcomeGoto {

@@ -84,6 +84,9 @@ func (d *document) group(g *group) {
 	if len(g.except) > 0 {
 		d.list("except", g.except, 9)
 	}
+	if g.interfaces != nil {
+		d.list("interfaces", g.interfaces, 9)
+	}
 }
 
 // perLine is how many entries of a long list stand on a line.
@@ -162,11 +165,14 @@ func (s *section) rules() []string {
 }
 
 func (d *document) ends(s *section, width int) {
-	if s.fromHost {
-		d.list("from", []string{"host"}, width)
-	} else {
-		d.list("from", d.groups.list(s.from, s.groupName("")), width)
+	from := []string{"host"}
+	if !s.fromHost {
+		from = d.groups.list(s.from, s.groupName(""))
 	}
+	for _, b := range s.bound {
+		from = append(from, d.groups.bound(b, validName(s.name+"-on-"+strings.Join(b.in, "-"))))
+	}
+	d.list("from", from, width)
 	switch to := s.to; {
 	case s.toHost:
 		d.list("to", []string{"host"}, width)
