@@ -184,7 +184,7 @@ func (im *importing) refusal() string {
 func deciding(f *packet.Filter) []packet.Place {
 	var out []packet.Place
 	each(f, func(s *packet.Step) {
-		if decides(s) && !slices.Contains(out[max(0, len(out)-1):], s.Place) {
+		if !slices.Contains(out[max(0, len(out)-1):], s.Place) {
 			out = append(out, s.Place)
 		}
 	})
@@ -194,7 +194,7 @@ func deciding(f *packet.Filter) []packet.Place {
 // each calls f for the rules that packets can come to, chains one after the other,
 // each once.
 func each(f *packet.Filter, do func(*packet.Step)) {
-	seen := map[string]bool{}
+	seen, quiet := map[string]bool{}, silentChains(f)
 	var walk func(*packet.Chain)
 	walk = func(c *packet.Chain) {
 		if c == nil {
@@ -202,6 +202,9 @@ func each(f *packet.Filter, do func(*packet.Step)) {
 		}
 		var next []string
 		c.Steps(func(s *packet.Step) {
+			if !quiet.decides(s) {
+				return
+			}
 			do(s)
 			if (s.Outcome == packet.OutcomeJump || s.Outcome == packet.OutcomeGoto) && !seen[s.Chain] {
 				seen[s.Chain] = true

@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,13 +11,14 @@ import (
 // knowing makes of a filter what a policy can ask for at all: without rules whose
 // condition no policy knows, and without those that decide nothing.
 type knowing struct {
+	quiet   silence
 	written map[packet.Field]bool // fields that rules give values to
 	left    []Left
 }
 
 // known returns the filter without what a policy cannot ask for, and what that was.
 func known(f *packet.Filter) (*packet.Filter, []Left) {
-	k := &knowing{written: map[packet.Field]bool{}}
+	k := &knowing{quiet: silentChains(f), written: map[packet.Field]bool{}}
 	f.Steps(func(s *packet.Step) {
 		for _, w := range s.Writes {
 			k.written[w.Field] = true
@@ -55,7 +57,7 @@ func (k *knowing) chain(c *packet.Chain) *packet.Chain {
 func (k *knowing) steps(steps []packet.Step) []packet.Step {
 	var out []packet.Step
 	for _, s := range steps {
-		if !decides(&s) {
+		if !k.quiet.decides(&s) {
 			continue
 		}
 		if reason := k.obscure(s.Cond); reason != "" {
@@ -73,10 +75,6 @@ func (k *knowing) steps(steps []packet.Step) []packet.Step {
 	return out
 }
 
-// decides reports whether a rule can end a packet's way or lead it elsewhere, rather
-// than log, count or mark it.
-func decides(s *packet.Step) bool { return s.Outcome != packet.OutcomeContinue || len(s.Cases) > 0 }
-
 // obscure says why no policy can ask what a condition asks; "" if it can, as far as
 // can be told from the condition alone.
 func (k *knowing) obscure(c packet.Cond) string {
@@ -91,6 +89,10 @@ func (k *knowing) obscure(c packet.Cond) string {
 		case packet.Unknown:
 			if !isKey(c.Key) {
 				note(whyUnknown(c))
+			}
+		case packet.Iface:
+			if !nameable(c.Pattern) {
+				note("a policy cannot name this interface: " + printable(c.Pattern))
 			}
 		case packet.In:
 			note(k.rewritten(c.Field))
@@ -110,6 +112,13 @@ func (k *knowing) rewritten(f packet.Field) string {
 		return "it asks for the " + f.String() + ", which other rules change"
 	}
 	return ""
+}
+
+// interfaceName is how a policy writes interfaces.
+var interfaceName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}\*?$`)
+
+func nameable(pattern string) bool {
+	return pattern == "" || pattern == "*" || interfaceName.MatchString(pattern)
 }
 
 func whyUnknown(u packet.Unknown) string {
