@@ -8,14 +8,16 @@
 // packet filters, whatever language they were written in, and what a rule is turned
 // into is checked against what the whole list does with its packets.
 //
-//   - iptables.go, ufw.go, ufw_added.go and firewalld.go read the formats; the text of
-//     nft is the kernel's to read, so the command brings its filters.
-//   - known.go leaves out of a filter what no policy can ask for, and says why.
+//   - iptables.go, ufw.go, ufw_added.go and firewalld.go read the formats, the last two
+//     by writing what they mean as rules of iptables (script.go); the text of nft is
+//     the kernel's to read, so the command brings its filters.
+//   - known.go leaves out of a filter what no policy can ask for, and says why;
+//     silence.go, the chains that only log.
 //   - walk.go follows all packets at once through the rest: what each rule asks for,
 //     and what it decides.
-//   - cover.go chooses blocks and services; boxes.go takes sets of packets apart into
-//     what one section can say; icmp.go settles defaults.icmp.
-//   - section.go, name.go, group.go and write.go make the text.
+//   - cover.go chooses blocks and services; boxes.go and cut.go take sets of packets
+//     apart into what one section can say; icmp.go settles defaults.icmp.
+//   - section.go, unite.go, name.go, group.go and write.go make the text.
 //   - check.go reads the text as fwctl will and holds each rule against it: what it
 //     decides otherwise is a [Left], with a packet.
 //

@@ -56,10 +56,10 @@ func FuzzIPTables(f *testing.F) {
 }
 
 func FuzzUFW(f *testing.F) {
-	f.Add("ufw allow 22/tcp comment 'a'\nufw deny from 10.0.0.0/8 to any port 53\nufw limit in on eth0 to 2001:db8::1 port 80,443 proto tcp\nufw route allow in on a out on b\n", "")
+	f.Add("ufw allow 22/tcp comment 'a'\nufw deny from 10.0.0.0/8 to any port 53\nufw limit in on eth0 to 2001:db8::1 port 80,443 proto tcp\nufw route allow in on a out on b\nufw allow App\n", "")
 	f.Add("*filter\n:ufw-user-input - [0:0]\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in comment=61\n-A ufw-user-input -p tcp --dport 22 -j ACCEPT\nCOMMIT\n", "*filter\n:ufw6-user-input - [0:0]\nCOMMIT\n")
 	f.Fuzz(func(t *testing.T, v4, v6 string) {
-		r, err := UFW("file", Text{"file4", v4}, Text{"file6", v6}, iptables.Options{})
+		r, err := UFW("file", Text{"file4", v4}, Text{"file6", v6}, iptables.Options{}, map[string]string{"App": "80,443/tcp|53/udp|7"})
 		holds(t, r, err)
 	})
 }

@@ -15,10 +15,11 @@ type Text struct{ File, Text string }
 const ufwNote = "these are the rules that were added to ufw, with its default of refusing; what its before.rules accept on their own (ping, mDNS, UPnP) is not among them"
 
 // UFW reads /etc/ufw/user.rules and user6.rules, or what "ufw show added" prints.
-func UFW(name string, v4, v6 Text, opt iptables.Options) (*Ruleset, error) {
+// Apps are the ports of ufw's applications: see UFWApps.
+func UFW(name string, v4, v6 Text, opt iptables.Options, apps map[string]string) (*Ruleset, error) {
 	rs := &Ruleset{Name: name, Notes: []string{ufwNote}, Part: true}
 	if !strings.Contains(v4.Text, "*filter") {
-		return rs, rs.ufwAdded(v4)
+		return rs, rs.ufwAdded(v4, apps)
 	}
 	var err error
 	if is6 := strings.Contains(v4.Text, "ufw6-user-input"); is6 {

@@ -1,11 +1,11 @@
 package adopt
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
 
-	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/iptables"
 )
 
@@ -16,12 +16,12 @@ type ufwRule struct {
 	proto            string
 	from, to         netip.Prefix // invalid: any
 	fromPort, toPort string       // as ufw writes them: "80,8000:8010"; "": any
-	comment          string
+	comment, app     string
 	v4, v6           bool
 }
 
 // ufwAdded reads what "ufw show added" prints.
-func (rs *Ruleset) ufwAdded(t Text) error {
+func (rs *Ruleset) ufwAdded(t Text, apps map[string]string) error {
 	s := newScript()
 	n := 0
 	for line := range strings.Lines(t.Text) {
@@ -35,11 +35,16 @@ func (rs *Ruleset) ufwAdded(t Text) error {
 			return &TextError{t.File, n, fmt.Sprintf("neither a rule of user.rules nor a line of \"ufw show added\": %q", printable(line))}
 		}
 		r, why := parseUFW(iptables.Words(strings.ReplaceAll(words, "'", `"`)))
+		if why == "" && r.app != "" && apps[r.app] == "" {
+			why = "ufw's description of the application " + printable(r.app) + " is not here"
+		}
 		switch {
 		case why != "":
 			rs.Left = append(rs.Left, Left{Line: n, Rule: printable(line), Reason: why})
 		case r.dir == "in":
-			r.write(s, source{line: n, text: line, name: r.comment})
+			for _, one := range r.ports(apps) {
+				one.write(s, source{line: n, text: printable(line), name: cmp.Or(r.comment, r.app)})
+			}
 		}
 	}
 	rs.V4, rs.V6 = s.filter(false), s.filter(true)
@@ -149,7 +154,9 @@ func (r *ufwRule) end(w string, p *ufwWords) (why string) {
 		}
 	}
 	if p.next("app") {
-		return "what the application is, only ufw's profiles say: " + printable(p.word())
+		if r.app = p.word(); w == "from" {
+			return "not understood: an application that packets come from"
+		}
 	}
 	if p.next("port") {
 		if w == "from" {
@@ -165,7 +172,11 @@ func (r *ufwRule) end(w string, p *ufwWords) (why string) {
 func (r *ufwRule) port(w string) (why string) {
 	ports, proto, has := strings.Cut(w, "/")
 	if strings.Trim(ports, "0123456789,:") != "" || ports == "" {
-		return "what the application is, only ufw's profiles say: " + printable(w)
+		if r.app != "" {
+			return fmt.Sprintf("not understood: %q", printable(w))
+		}
+		r.app = w
+		return ""
 	}
 	r.toPort = ports
 	if has {
@@ -222,44 +233,4 @@ func (r *ufwRule) match(proto string) string {
 		m += "-m multiport --dports " + r.toPort + " "
 	}
 	return m
-}
-
-// source is where a rule of a script came from.
-type source struct {
-	line       int
-	text, name string
-}
-
-// script is rules for iptables that stand for those of another language.
-type script struct {
-	v4, v6 strings.Builder
-	places [2][]source
-}
-
-func newScript() *script { return &script{} }
-
-// add adds a rule of one family.
-func (s *script) add(is6 bool, from source, rule string) {
-	b, i := &s.v4, 0
-	if is6 {
-		b, i = &s.v6, 1
-	}
-	b.WriteString("-A INPUT " + strings.NewReplacer("\n", " ", "\r", " ").Replace(rule) + "\n")
-	s.places[i] = append(s.places[i], from)
-}
-
-// filter returns what the rules of a family do, with the places that they stand
-// for. What none decides is refused.
-func (s *script) filter(is6 bool) *packet.Filter {
-	text, places := s.v4.String(), s.places[0]
-	if is6 {
-		text, places = s.v6.String(), s.places[1]
-	}
-	f := iptables.Filter(iptables.Parse(":INPUT DROP [0:0]\n"+text), packet.Input, is6, iptables.Options{})
-	f.Steps(func(st *packet.Step) {
-		if i := st.Place.Line - 2; i >= 0 && i < len(places) {
-			st.Place.Line, st.Place.Text, st.Place.Name = places[i].line, places[i].text, places[i].name
-		}
-	})
-	return f
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -37,7 +38,7 @@ func (g *global) foreign(ctx context.Context, format, file string, f importFlags
 		name += " and " + f.ipv6
 	}
 	if format == "ufw" {
-		return adopt.UFW(name, adopt.Text{File: file, Text: string(text)}, adopt.Text{File: f.ipv6, Text: string(text6)}, opt)
+		return adopt.UFW(name, adopt.Text{File: file, Text: string(text)}, adopt.Text{File: f.ipv6, Text: string(text6)}, opt, ufwApps())
 	}
 	rs := &adopt.Ruleset{Name: name}
 	if format == "ip6tables" {
@@ -77,6 +78,16 @@ func nftRuleset(ctx context.Context, name, file string, text []byte) (*adopt.Rul
 		return nil, fmt.Errorf("%s has no chain at the input hook: there is nothing to import", file)
 	}
 	return rs, nil
+}
+
+// ufwApps are the applications that ufw knows on this host.
+func ufwApps() map[string]string {
+	apps := map[string]string{}
+	files, _ := filepath.Glob("/etc/ufw/applications.d/*") // the pattern is right
+	for _, f := range files {
+		maps.Copy(apps, adopt.UFWApps(named(f)))
+	}
+	return apps
 }
 
 // firewalldService reads what firewalld knows of a service: the administrator's
