@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -50,7 +51,33 @@ func walk(a algebra, f *packet.Filter, reach packet.Node) (w *walker, accepted p
 		}
 		reach = a.or(w.base(c, a.and(reach, when)), a.less(reach, when))
 	}
+	w.merge()
 	return w, reach
+}
+
+// mostWays is for how many ways to a rule it is asked whether one is the other.
+const mostWays = 16
+
+// merge makes one of two ways to a rule by which it asks for the same, or for a part
+// of it: chains of all packets are often entered by several ways.
+func (w *walker) merge() {
+	var out []*event
+	byPlace := map[packet.Place][]*event{}
+	for _, e := range w.events {
+		others := byPlace[e.place]
+		i := -1
+		if len(others) < mostWays {
+			i = slices.IndexFunc(others, func(o *event) bool { return w.within(e.asked, o.asked) || w.within(o.asked, e.asked) })
+		}
+		if i < 0 {
+			byPlace[e.place] = append(others, e)
+			out = append(out, e)
+			continue
+		}
+		o := others[i]
+		o.asked, o.strict, o.decided = w.or(o.asked, e.asked), w.or(o.strict, e.strict), w.or(o.decided, e.decided)
+	}
+	w.events = out
 }
 
 // base returns the packets that a base chain accepts.
