@@ -21,6 +21,7 @@ type plan struct {
 	why     map[packet.Place]string // why a rule, or a part of it, is not said
 	blocks  packet.Node             // what the blocks refuse
 	covered packet.Node             // what the services accept
+	open    bool                    // all is accepted but what rules refuse that can be blocks
 	anyEcho bool                    // another family accepts echo requests: this one has to refuse them by a block
 }
 
@@ -32,6 +33,7 @@ func (f *family) planFor(accept bool) *plan {
 		p.refuse()
 		return p
 	}
+	p.open = p.isOpen()
 	p.helpful()
 	p.accept()
 	return p
@@ -83,6 +85,19 @@ func (p *plan) helpful() {
 	}
 }
 
+// isOpen reports whether all packets are accepted but those of rules that can be
+// blocks. A rule that asks for nothing is then the service of everybody.
+func (p *plan) isOpen() bool {
+	refused := packet.False
+	for _, e := range p.events {
+		asked := p.and(e.asked, p.frame)
+		if refuses(e.outcome) && !e.policy && !p.everything(e) && p.and(asked, p.accepted) == packet.False {
+			refused = p.or(refused, asked)
+		}
+	}
+	return p.within(p.less(p.frame, refused), p.accepted)
+}
+
 // everything reports whether a rule asks for nothing.
 func (p *plan) everything(e *event) bool { return p.within(p.frame, e.asked) }
 
@@ -91,7 +106,7 @@ func (p *plan) candidates() []*event {
 	var out []*event
 	for _, e := range p.events {
 		passes := e.outcome == packet.OutcomeAccept || e.outcome == packet.OutcomeReturn
-		if passes && !e.policy && !p.everything(e) && p.and(p.and(e.decided, p.frame), p.accepted) != packet.False {
+		if passes && !e.policy && (p.open || !p.everything(e)) && p.and(p.and(e.decided, p.frame), p.accepted) != packet.False {
 			out = append(out, e)
 		}
 	}
