@@ -152,7 +152,7 @@ func (im *importing) with(accept bool) (*Result, error) {
 		text = d.whole()
 	}
 	translated := len(im.rules) - countRules(left, im.rules)
-	return &Result{Policy: text, Rules: len(im.rules) + len(im.source.Left), Translated: translated, Left: left, Own: own, Meaning: rs, source: im.source}, nil
+	return &Result{Policy: text, Rules: len(im.rules) + len(im.source.Left), Translated: translated, Left: append([]Left{}, left...), Own: append([]string{}, own...), Meaning: rs, source: im.source}, nil
 }
 
 // otherFamily blocks the family of which nothing was said, where the default would

@@ -48,7 +48,7 @@ host are not looked at; defaults.outbound is "accept" and defaults.routed "ignor
 
 Then the policy is compared with the rules, for all first packets of flows, and
 what differs is shown with a packet and the rule on each side. Refusals count as
-alike, whether they are answered or not. Loopback, the baseline that every policy
+alike, whether they are answered or not. A block also holds for published ports. Loopback, the baseline that every policy
 accepts (ICMP errors, neighbour discovery, DHCP) and destination port 0 are not
 compared; how the rules differ there is said as a note. Rules for one family alone
 open nothing in the other.
@@ -108,9 +108,7 @@ func (g *global) imports(ctx context.Context, format, file string, f importFlags
 	}
 	res, err := adopt.Import(rs, adopt.Limits{Nodes: f.budget, Time: f.timeout})
 	if adopt.IsSpent(err) {
-		g.ui.warn("cannot tell what %s means: %v", file, err)
-		g.ui.hint("--budget and --timeout allow for more")
-		return status(exitUnknown)
+		return g.importGivenUp(file, err)
 	}
 	if err != nil {
 		return err
@@ -121,6 +119,15 @@ func (g *global) imports(ctx context.Context, format, file string, f importFlags
 	}
 	done()
 	return g.deliverImport(imported{Result: res, Notes: rs.Notes, Proof: proof}, f)
+}
+
+// importGivenUp says that there is no policy.
+func (g *global) importGivenUp(file string, err error) error {
+	f := failed{Error: fmt.Sprintf("cannot tell what %s means: %v", file, err), Hint: "--budget and --timeout allow for more"}
+	if err := g.ui.answer(f, func() { g.ui.warn("%s", f.Error); g.ui.hint(f.Hint) }); err != nil {
+		return err
+	}
+	return status(exitUnknown)
 }
 
 // prove compares the policy with what it was made of.
