@@ -147,7 +147,7 @@ func (z *zone) serviceMatches(name string, whole *element) []match {
 		out = append(out, z.toDestination(z.matches(c, whole), s.child("destination"))...)
 	}
 	if s.child("include") != nil || out == nil {
-		z.left(whole, "the service "+name+" is made of others, or of helpers alone")
+		z.left(whole, "the service "+name+" is made of others, or opens no port of its own")
 	}
 	return out
 }
