@@ -38,22 +38,25 @@ type Spoken struct {
 	// of HTTP; "S" or "N" of PostgreSQL, which then offers TLS or has none.
 	Answer string
 	Server string // the field Server of HTTP (RFC 9110, 10.2.4)
-	// Alert is how the server refused each ClientHello ("unrecognized name",
-	// "handshake failure"). It knows TLS, but whether it would speak it with somebody
-	// else cannot be told, so TLS is nil.
+	// Alert is how the server refused each ClientHello: "unrecognized name" if it wants
+	// SpeakOptions.Name, "handshake failure" if it has no suite but those that crypto/tls
+	// lacks (DHE, PSK). It knows TLS, but whom it would speak it with cannot be told,
+	// so TLS is nil.
 	Alert  string
 	Closed bool // it hung up without a word
 	Silent bool // it took the connection, and said nothing within the time
 }
 
 // String writes `TLS 1.3, CN=web until 2027-03-31, self-signed`, `ssh "SSH-2.0-OpenSSH_9.6"`,
-// "silent"; "unknown" for the zero Spoken.
+// `refuses TLS: handshake failure`, "silent"; "unknown" for the zero Spoken.
 func (s Spoken) String() string {
 	switch {
 	case s.TLS != nil:
 		return s.TLS.String()
 	case s.Alert != "":
-		return fmt.Sprintf("no TLS: alert %q", s.Alert)
+		return "refuses TLS: " + s.Alert
+	case s.Server != "":
+		return fmt.Sprintf("%s %q by %q", orElse(s.Protocol, "plain text"), s.Answer, s.Server)
 	case s.Greeting+s.Answer != "":
 		return fmt.Sprintf("%s %q", orElse(s.Protocol, "plain text"), orElse(s.Greeting, s.Answer))
 	case s.Closed:
@@ -121,7 +124,8 @@ type SpeakAnswer struct {
 }
 
 // SpeakAll asks as Speaks does, sixteen at once and each within two seconds. The
-// answers have the order of the questions.
+// answers have the order of the questions. All are asked from the network namespace of
+// the process, whatever that of the calling thread is.
 func SpeakAll(ctx context.Context, questions []SpeakQuestion) []SpeakAnswer {
 	var (
 		wg      sync.WaitGroup

@@ -181,6 +181,25 @@ func speaksPlain(t *testing.T, name string, talk func(net.Conn), want live.Spoke
 	}
 }
 
+// What is told fits into a sentence.
+func TestSpokenString(t *testing.T) {
+	leaf := &live.Certificate{Names: []string{"web.example"}, NotAfter: noon, Days: -1}
+	for want, s := range map[string]live.Spoken{
+		"unknown":                           {},
+		"silent":                            {Silent: true},
+		"hangs up":                          {Closed: true},
+		`http "HTTP/1.1 200 OK" by "nginx"`: {Protocol: "http", Answer: "HTTP/1.1 200 OK", Server: "nginx"},
+		`plain text "login:"`:               {Greeting: "login:"},
+		"refuses TLS: handshake failure":    {Alert: "handshake failure"},
+		"TLS, unfinished: EOF":              {TLS: &live.TLS{Unfinished: "EOF"}},
+		"TLS 1.2, web.example until 2027-03-01, not trusted, expired": {TLS: &live.TLS{Version: tls.VersionTLS12, Leaf: leaf}},
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // made is a certificate made for a test.
 type made struct {
 	tls.Certificate
@@ -305,7 +324,7 @@ func TestSpeaksVersions(t *testing.T) {
 		"only the old hello":         {oldOnly(config(0, tls.VersionTLS12, 0)), "TLS 1.2, CN=web until 2027-03-31, self-signed"},
 		"a slow handshake":           {slowly(config(0, 0, 0)), "TLS 1.3, CN=web until 2027-03-31, self-signed"},
 		"nothing behind the first":   {answers("\x16\x03\x03\x01\x00\x02"), "TLS, unfinished: "},
-		"refuses everybody":          {shakes(&tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no") }}), `no TLS: alert "internal error"`},
+		"refuses everybody":          {shakes(&tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("no") }}), "refuses TLS: internal error"},
 	}, func(name string, c versionCase) {
 		at := serve(t, listenAt(t, "tcp", "127.0.0.1:0"), c.talk)
 		got, err := live.Speaks(t.Context(), at, live.SpeakOptions{Now: noon})
