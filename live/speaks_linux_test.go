@@ -2,9 +2,16 @@ package live_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,5 +88,45 @@ func TestSpeaksOnInterfaces(t *testing.T) {
 	at := serve(t, listenAt(t, "tcp", "[::]:0"), says("SSH-2.0-x\n"))
 	if got, err := live.Speaks(t.Context(), netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port()), live.SpeakOptions{}); err != nil || got.Protocol != "ssh" {
 		t.Errorf("no ::1: %v (%v)", got, err)
+	}
+}
+
+// The system's roots are those of the file that crypto/x509 reads once in a process, so
+// another one asks.
+func TestSpeaksSystemRoots(t *testing.T) {
+	if at := os.Getenv("FWCTL_ASKED"); at != "" {
+		got, err := live.Speaks(t.Context(), netip.MustParseAddrPort(at), live.SpeakOptions{Now: noon})
+		if err != nil || got.TLS == nil || !got.TLS.Leaf.Trusted || got.TLS.Leaf.Untrusted != "" || got.TLS.Leaf.ByRoots {
+			t.Errorf("%v (%v)", got, err)
+		}
+		return
+	}
+	root := issue(t, nil, authority("root"))
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.leaf.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	leaf := issue(t, root, func(*x509.Certificate) {})
+	at := serve(t, listenAt(t, "tcp", "127.0.0.1:0"), shakes(&tls.Config{Certificates: []tls.Certificate{leaf.Certificate}}))
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestSpeaksSystemRoots$")
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+file, "FWCTL_ASKED="+at.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// No connection stays open, whatever the server does.
+func TestSpeaksCloses(t *testing.T) {
+	var ats []netip.AddrPort
+	for _, talk := range []func(net.Conn){func(net.Conn) {}, says("SSH-2.0-x\n"), endless, plainHTTP} {
+		ats = append(ats, serve(t, listenAt(t, "tcp", "127.0.0.1:0"), talk))
+	}
+	for _, at := range ats {
+		if _, err := live.Speaks(t.Context(), at, live.SpeakOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("ss", "-HOtn", "state", "established", "dport", "=", fmt.Sprint(at.Port())).Output(); err != nil || len(out) > 0 {
+			t.Errorf("%v: %s (%v)", at, out, err)
+		}
 	}
 }

@@ -235,6 +235,13 @@ func issue(t *testing.T, issuer *made, change func(*x509.Certificate)) *made {
 	return &made{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, leaf}
 }
 
+// authority makes it one that signs others.
+func authority(name string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.IsCA, c.Subject.CommonName, c.KeyUsage, c.DNSNames, c.IPAddresses = true, name, x509.KeyUsageCertSign, nil, nil
+	}
+}
+
 // noon is the instant that the tests ask about.
 var noon = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -257,12 +264,8 @@ type certCase struct {
 // What a certificate is worth is told by its dates, issuer and names.
 func TestSpeaksCertificates(t *testing.T) {
 	same := func(*x509.Certificate) {}
-	root := issue(t, nil, func(c *x509.Certificate) {
-		c.IsCA, c.Subject.CommonName, c.KeyUsage, c.DNSNames, c.IPAddresses = true, "root", x509.KeyUsageCertSign, nil, nil
-	})
-	middle := issue(t, root, func(c *x509.Certificate) {
-		c.IsCA, c.Subject.CommonName, c.KeyUsage, c.DNSNames, c.IPAddresses = true, "middle", x509.KeyUsageCertSign, nil, nil
-	})
+	root := issue(t, nil, authority("root"))
+	middle := issue(t, root, authority("middle"))
 	chained := issue(t, middle, same)
 	chained.Certificate.Certificate = append(chained.Certificate.Certificate, middle.leaf.Raw)
 	days := func(from, to int) func(c *x509.Certificate) {
