@@ -22,9 +22,9 @@ func owned(addr string, proto packet.Proto, process, user string) live.Listener 
 	return live.Listener{Proto: proto, Addr: a.Addr(), Port: a.Port(), User: user, Owners: []live.Owner{{PID: 1, Process: process}}}
 }
 
-func looked(t *testing.T, policy string, listeners []live.Listener, managers ...live.Manager) *Report {
+func question(t *testing.T, policy string, listeners []live.Listener) Question {
 	t.Helper()
-	q := Question{Now: now, Listeners: listeners, Host: &live.HostRules{Managers: managers}}
+	q := Question{Now: now, Listeners: listeners, Host: &live.HostRules{}}
 	if policy != "" {
 		p, ps := rules.Load(fstest.MapFS{"p.toml": {Data: []byte("version = 1\n" + policy)}}, "p.toml", rules.LoadOptions{Profiles: policies.Profiles()})
 		if ps.Err() != nil {
@@ -34,6 +34,13 @@ func looked(t *testing.T, policy string, listeners []live.Listener, managers ...
 			t.Fatal(ps)
 		}
 	}
+	return q
+}
+
+func looked(t *testing.T, policy string, listeners []live.Listener, managers ...live.Manager) *Report {
+	t.Helper()
+	q := question(t, policy, listeners)
+	q.Host.Managers = managers
 	r, err := Look(q)
 	if err != nil {
 		t.Fatal(err)
@@ -110,5 +117,51 @@ func TestManagers(t *testing.T) {
 	r := looked(t, "", nil, live.Manager{Name: "ufw", Sign: "chain ufw-user-input", Advice: "ufw disable"}, live.Manager{Name: "fail2ban"})
 	if len(r.Findings) != 1 || r.Findings[0].Code != "FW114" {
 		t.Errorf("%+v", r.Findings)
+	}
+}
+
+// What a service expects of TLS is held against what the listener answers.
+func TestExpectedTLS(t *testing.T) {
+	const web = "[service.web]\nports = [\"8000/tcp\"]\nfrom = [\"any\"]\nexpect = { tls = true }\n"
+	valid := func(days int) live.SpeakAnswer {
+		return live.SpeakAnswer{Spoken: live.Spoken{Protocol: "tls", TLS: &live.TLS{Leaf: &live.Certificate{Trusted: true, Days: days}}}}
+	}
+	for name, c := range map[string]struct {
+		policy string
+		answer live.SpeakAnswer
+		want   string
+	}{
+		"spoken":        {web, valid(90), ""},
+		"plain text":    {web, live.SpeakAnswer{Spoken: live.Spoken{Protocol: "http", Answer: "HTTP/1.0 200 OK"}}, "FW110"},
+		"expired":       {web, valid(-3), "FW111"},
+		"soon expired":  {web, valid(13), "FW111"},
+		"not yet valid": {web, live.SpeakAnswer{Spoken: live.Spoken{TLS: &live.TLS{Leaf: &live.Certificate{NotBefore: now.AddDate(0, 0, 1), Days: 90}}}}, "FW111"},
+		"self-signed":   {web, live.SpeakAnswer{Spoken: live.Spoken{TLS: &live.TLS{Leaf: &live.Certificate{SelfSigned: true, Untrusted: "self-signed", Days: 90}}}}, "FW111"},
+		"not expected":  {strings.Replace(web, "true", "false", 1), valid(90), "FW110"},
+		"refused":       {web, live.SpeakAnswer{Spoken: live.Spoken{Alert: "unrecognized name"}}, "cannot tell"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := question(t, c.policy, []live.Listener{owned("[::]:8000", tcp, "web", "www")})
+			q.Speak = func(qs []live.SpeakQuestion) []live.SpeakAnswer {
+				if len(qs) != 1 || qs[0].Addr.Port() != 8000 {
+					t.Errorf("asked %v", qs)
+				}
+				return []live.SpeakAnswer{c.answer}
+			}
+			r, err := Look(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, f := range r.Findings {
+				got += f.Code
+			}
+			if got == "" && r.Verdict == CannotTell {
+				got = "cannot tell"
+			}
+			if got != c.want {
+				t.Errorf("found %q, want %q: %+v", got, c.want, r.Findings)
+			}
+		})
 	}
 }

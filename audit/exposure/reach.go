@@ -414,6 +414,7 @@ func Look(q Question) (*Report, error) {
 			return nil, err
 		}
 	}
+	r.speak(q)
 	r.surroundings(q)
 	r.accept(q)
 	r.finish()

@@ -22,9 +22,11 @@ type Question struct {
 	Host      *live.HostRules
 	Listeners []live.Listener
 	Published []live.PublishedPort
-	Notes     []string  // what could not be told of the listeners
-	Now       time.Time // zero: the present
-	Budget    int       // zero: DefaultBudget
+	Notes     []string // what could not be told of the listeners
+	// Speak asks listeners what they speak; nil: none is asked.
+	Speak  func([]live.SpeakQuestion) []live.SpeakAnswer
+	Now    time.Time // zero: the present
+	Budget int       // zero: DefaultBudget
 }
 
 // Verdict is the answer in a word.
@@ -63,6 +65,7 @@ type Door struct {
 	Addrs     []netip.Addr `json:"addresses"`
 	Interface string       `json:"interface,omitempty"` // the only one by which packets may come
 	Waits     []Waiter     `json:"waits"`               // what waits there, in the host itself
+	Speaks    string       `json:"speaks,omitempty"`    // what it answered, where a service expects something
 	Published []string     `json:"published,omitempty"` // where packets are sent that are translated
 	Local     bool         `json:"local"`               // for this host alone, by loopback
 

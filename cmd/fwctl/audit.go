@@ -28,8 +28,9 @@ publishes, with the process, its user, unit and container; and for each the exac
 set of sources that the running host lets in from outside: all tables of every
 program, both families, translation included. It holds that against the policy, the
 confirmed one or POLICY, and says what is wrong, each with a code that stays, with a
-packet that shows it, and with a cure: "fwctl explain FW101". Without a confirmed
-policy it tells what it sees. It changes nothing.
+packet that shows it, and with a cure: "fwctl explain FW101". Where a service expects
+TLS the listener is asked, from this host. Without a confirmed policy it tells what it
+sees. It changes nothing.
 
 The sockets and the rules need CAP_NET_ADMIN; to name processes of other users
 CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, too: what is not seen is said.
@@ -125,6 +126,7 @@ func (g *global) audited(ctx context.Context, args []string) (*audited, error) {
 	containers, told := live.Containers(ctx)
 	a.Report, err = exposure.Look(exposure.Question{
 		Policy: policy, Host: host, Listeners: listeners, Published: live.Published(host, containers), Notes: append(notes, told...), Now: time.Now(),
+		Speak: func(qs []live.SpeakQuestion) []live.SpeakAnswer { return live.SpeakAll(ctx, qs) },
 	})
 	return a, err
 }

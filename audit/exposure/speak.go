@@ -1,0 +1,84 @@
+package exposure
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
+)
+
+// speak asks those listeners what they speak of which a service expects something, and
+// holds it against that.
+func (r *Report) speak(q Question) {
+	if q.Speak == nil || q.Policy == nil {
+		return
+	}
+	var asked []*Door
+	var services []*rules.Rule
+	var questions []live.SpeakQuestion
+	for i := range r.Doors {
+		d := &r.Doors[i]
+		if d.Proto != packet.TCP || len(d.Waits) == 0 {
+			continue
+		}
+		for _, s := range naming(q.Policy, d) {
+			if s.Expect.TLS == nil {
+				continue
+			}
+			asked, services = append(asked, d), append(services, s)
+			questions = append(questions, live.SpeakQuestion{Addr: netip.AddrPortFrom(d.Addrs[0], d.Port), Options: live.SpeakOptions{Now: q.Now, Interface: d.Interface}})
+			break
+		}
+	}
+	for i, a := range q.Speak(questions) {
+		r.spoken(q, asked[i], services[i], a)
+	}
+}
+
+// soonDays is how many days before its end a certificate is spoken of.
+const soonDays = 14
+
+func (r *Report) spoken(q Question, d *Door, s *rules.Rule, a live.SpeakAnswer) {
+	if a.Err != nil || a.Spoken.Alert != "" {
+		why := a.Spoken.String()
+		if a.Err != nil {
+			why = a.Err.Error()
+		}
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: whether it speaks TLS cannot be told: %s", d.Name(), why))
+		return
+	}
+	d.Speaks = a.Spoken.String()
+	t := a.Spoken.TLS
+	switch {
+	case *s.Expect.TLS && t == nil:
+		r.at(r.add("FW110", d, fmt.Sprintf("%s: %s expects TLS, and it speaks none", d.Name(), s.ID()), "it answers: "+d.Speaks), s)
+	case !*s.Expect.TLS && t != nil:
+		r.at(r.add("FW110", d, fmt.Sprintf("%s: %s expects plain text, and it speaks TLS", d.Name(), s.ID()), d.Speaks), s)
+	case t != nil && t.Leaf != nil:
+		r.certificate(d, s, t.Leaf, q.Now)
+	}
+}
+
+func (r *Report) certificate(d *Door, s *rules.Rule, c *live.Certificate, now time.Time) {
+	what := ""
+	switch {
+	case c.Days < 0:
+		what = fmt.Sprintf("has expired %d days ago", -c.Days)
+	case now.Before(c.NotBefore):
+		what = "is not valid before " + c.NotBefore.UTC().Format(time.DateOnly)
+	case c.Days < soonDays:
+		what = fmt.Sprintf("expires in %d days", c.Days)
+	case c.Untrusted != "" && !c.Trusted && !c.ByRoots:
+		f := r.add("FW111", d, fmt.Sprintf("%s: nobody whom the system trusts has signed its certificate", d.Name()), c.String(), cmp.Or(c.Untrusted, "self-signed"))
+		f.Severity = Note
+		r.at(f, s)
+		return
+	default:
+		return
+	}
+	r.at(r.add("FW111", d, fmt.Sprintf("%s: its certificate %s", d.Name(), what), c.String()), s)
+}
