@@ -1,71 +1,12 @@
 package drift
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
-	"strconv"
 	"strings"
-)
 
-// What follows is the part of SARIF 2.1.0 (OASIS Standard, 2020) that consumers
-// of code scanning read.
-type (
-	sarifLog struct {
-		Schema  string     `json:"$schema"`
-		Version string     `json:"version"`
-		Runs    []sarifRun `json:"runs"`
-	}
-	sarifRun struct {
-		Tool    sarifTool     `json:"tool"`
-		Results []sarifResult `json:"results"`
-	}
-	sarifTool struct {
-		Driver sarifDriver `json:"driver"`
-	}
-	sarifDriver struct {
-		Name    string      `json:"name"`
-		Version string      `json:"version"`
-		Rules   []sarifRule `json:"rules"`
-	}
-	sarifRule struct {
-		ID    string    `json:"id"`
-		Short sarifText `json:"shortDescription"`
-	}
-	sarifText struct {
-		Text string `json:"text"`
-	}
-	sarifResult struct {
-		RuleID       string            `json:"ruleId"`
-		Level        string            `json:"level"`
-		Message      sarifText         `json:"message"`
-		Locations    []sarifLocation   `json:"locations"`
-		Fingerprints map[string]string `json:"partialFingerprints"`
-	}
-	sarifLocation struct {
-		Physical sarifPhysical  `json:"physicalLocation"`
-		Logical  []sarifLogical `json:"logicalLocations,omitempty"`
-	}
-	sarifPhysical struct {
-		Artifact sarifArtifact `json:"artifactLocation"`
-		Region   sarifRegion   `json:"region"`
-	}
-	sarifArtifact struct {
-		URI string `json:"uri"`
-	}
-	sarifRegion struct {
-		Line   int `json:"startLine"`
-		Column int `json:"startColumn"`
-	}
-	sarifLogical struct {
-		Name string `json:"fullyQualifiedName"` // the rule of the host
-	}
+	"github.com/fwctl/fwctl/audit/form"
 )
-
-const sarifSchema = "https://json.schemastore.org/sarif-2.1.0.json"
 
 // meanings are what the kinds of findings mean, in a sentence.
 var meanings = map[Kind]string{
@@ -85,60 +26,25 @@ var sarifLevels = map[Kind]string{
 // SARIF writes the report with the places of the policy that it concerns. Paths
 // are relative to dir where they lie below it.
 func (r *Report) SARIF(w io.Writer, s Subject, dir string) error {
-	driver := sarifDriver{Name: "fwctl", Version: s.Version, Rules: []sarifRule{}}
+	var kinds []form.Kind
 	for _, k := range Kinds() {
-		driver.Rules = append(driver.Rules, sarifRule{"fwctl." + k.String(), sarifText{meanings[k]}})
+		kinds = append(kinds, form.Kind{ID: "fwctl." + k.String(), Meaning: meanings[k]})
 	}
-	run := sarifRun{Tool: sarifTool{driver}, Results: []sarifResult{}}
+	var results []form.Result
 	for _, f := range r.Findings {
-		run.Results = append(run.Results, f.sarif(s.Policy, dir))
+		results = append(results, f.sarif())
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(sarifLog{sarifSchema, "2.1.0", []sarifRun{run}})
+	return form.SARIF(w, s.Version, s.Policy, dir, kinds, results)
 }
 
-func (f *Finding) sarif(policy, dir string) sarifResult {
-	file, line, col := policy, 1, 1
-	message := f.Summary
-	out := sarifResult{RuleID: "fwctl." + f.Kind.String(), Level: sarifLevels[f.Kind]}
+func (f *Finding) sarif() form.Result {
+	out := form.Result{Kind: "fwctl." + f.Kind.String(), Level: sarifLevels[f.Kind], Message: f.Summary}
 	var rule string
 	if len(f.Examples) > 0 {
 		x := f.Examples[0]
-		message = fmt.Sprintf("%s (%s by %s; for example %s)", f.Summary, x.Host.Verdict, x.Host, x.Packet)
-		if name, l, c, ok := position(x.Policy.At); ok {
-			file, line, col = name, l, c
-		}
-		rule = x.Host.String() + x.Policy.Name
-		out.Locations = []sarifLocation{{Logical: []sarifLogical{{x.Host.String()}}}}
-	} else {
-		out.Locations = []sarifLocation{{}}
+		out.Message = fmt.Sprintf("%s (%s by %s; for example %s)", f.Summary, x.Host.Verdict, x.Host, x.Packet)
+		out.At, out.Logical, rule = x.Policy.At, x.Host.String(), x.Host.String()+x.Policy.Name
 	}
-	out.Message = sarifText{message}
-	out.Locations[0].Physical = sarifPhysical{sarifArtifact{uri(file, dir)}, sarifRegion{line, col}}
-	sum := sha256.Sum256([]byte(f.Kind.String() + f.Hook + rule + strings.Join(f.Packets, ";")))
-	out.Fingerprints = map[string]string{"primaryLocationLineHash": hex.EncodeToString(sum[:8])}
+	out.Same = f.Kind.String() + f.Hook + rule + strings.Join(f.Packets, ";")
 	return out
-}
-
-// position takes "policy.toml:12:1" apart.
-func position(at string) (file string, line, col int, ok bool) {
-	parts := strings.Split(at, ":")
-	if len(parts) < 3 {
-		return "", 0, 0, false
-	}
-	line, err1 := strconv.Atoi(parts[len(parts)-2])
-	col, err2 := strconv.Atoi(parts[len(parts)-1])
-	return strings.Join(parts[:len(parts)-2], ":"), line, col, err1 == nil && err2 == nil
-}
-
-func uri(file, dir string) string {
-	if !filepath.IsAbs(file) {
-		return filepath.ToSlash(file)
-	}
-	if rel, err := filepath.Rel(dir, file); err == nil && !strings.HasPrefix(rel, "..") {
-		return filepath.ToSlash(rel)
-	}
-	return "file://" + filepath.ToSlash(file)
 }

@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/fwctl/fwctl/audit/plugin"
+	"github.com/fwctl/fwctl/audit/form"
 )
 
 // NagiosState is the report as a plugin's exit status.
@@ -13,13 +13,13 @@ func (r *Report) NagiosState() int {
 	n := r.counts()
 	switch {
 	case n[Critical] > 0:
-		return plugin.Critical
+		return form.Critical
 	case n[Warning] > 0:
-		return plugin.Warning
+		return form.Warning
 	case r.Verdict == CannotTell:
-		return plugin.Unknown
+		return form.Unknown
 	}
-	return plugin.OK
+	return form.OK
 }
 
 // counts are the findings that count, by severity.
@@ -39,14 +39,64 @@ func (r *Report) Nagios(w io.Writer, took time.Duration) error {
 		open += b2i(len(r.Doors[i].From) > 0)
 	}
 	text := fmt.Sprintf("%d ports are reached, all as the policy says", open)
+	if !r.held {
+		text = fmt.Sprintf("%d ports are reached, and there is no policy to hold them against", open)
+	}
 	if r.Verdict == CannotTell {
 		text = "cannot tell: " + r.Notes[0]
 	}
 	if n[Critical]+n[Warning] > 0 {
 		text = fmt.Sprintf("%d critical, %d warnings: %s %s", n[Critical], n[Warning], r.Findings[0].Code, r.Findings[0].Summary)
 	}
-	return plugin.Write(w, "AUDIT", r.NagiosState(), text, []plugin.Count{
-		{Name: "critical", Value: n[Critical], State: plugin.Critical}, {Name: "warnings", Value: n[Warning], State: plugin.Warning},
+	return form.Nagios(w, "AUDIT", r.NagiosState(), text, []form.Count{
+		{Name: "critical", Value: n[Critical], State: form.Critical}, {Name: "warnings", Value: n[Warning], State: form.Warning},
 		{Name: "reached", Value: open}, {Name: "doors", Value: len(r.Doors)},
 	}, took)
+}
+
+// Prometheus writes the report in the text format that node_exporter's textfile
+// collector reads, without times of samples.
+func (r *Report) Prometheus(w io.Writer, version, policy, digest string, at time.Time, took time.Duration) error {
+	n, open, unnamed := r.counts(), 0, 0
+	for i := range r.Doors {
+		d := &r.Doors[i]
+		open += b2i(len(d.From) > 0)
+		unnamed += b2i(len(d.From) > 0 && len(d.Services) == 0)
+	}
+	findings := form.Metric{Name: "fwctl_audit_findings", Help: "Findings of the audit that the policy does not accept, by severity."}
+	for s := Critical; s <= Note; s++ {
+		findings.Samples = append(findings.Samples, form.Sample{Labels: form.Label("severity", s.String()), Value: float64(n[s])})
+	}
+	return form.Prometheus(w, append([]form.Metric{
+		form.One("fwctl_audit_build_info", "The program that checked.", form.Label("version", version), 1),
+		form.One("fwctl_audit_policy_info", "The policy that was checked.", form.Label("sha256", digest)+","+form.Label("name", policy), 1),
+		findings,
+		form.One("fwctl_reached_ports", "Ports of this host that somebody outside reaches.", "", float64(open)),
+		form.One("fwctl_unexpected_listeners", "Ports that somebody outside reaches and no service of the policy names.", "", float64(unnamed)),
+		form.One("fwctl_audit_cannot_tell", "1 if nothing was found, but not all could be told.", "", form.Truth(r.Verdict == CannotTell)),
+		form.One("fwctl_audit_last_check_duration_seconds", "How long the last check took.", "", took.Seconds()),
+	}, form.Checked("fwctl_audit", at, true)...))
+}
+
+var levels = map[Severity]string{Critical: "error", Warning: "warning", Note: "note"}
+
+// SARIF writes the findings that the policy does not accept, with the places of the
+// policy that they concern. Paths are relative to dir where they lie below it.
+func (r *Report) SARIF(w io.Writer, version, policy, dir string) error {
+	var kinds []form.Kind
+	for _, c := range Codes {
+		kinds = append(kinds, form.Kind{ID: c.Code, Meaning: c.Meaning})
+	}
+	var results []form.Result
+	for _, f := range r.Findings {
+		if f.Accepted != "" {
+			continue
+		}
+		message := f.Summary
+		if f.Packet != "" {
+			message += " (for example " + f.Packet + ")"
+		}
+		results = append(results, form.Result{Kind: f.Code, Level: levels[f.Severity], Message: message, At: f.At, Logical: f.Door, Same: f.Code + f.Door + f.Section})
+	}
+	return form.SARIF(w, version, policy, dir, kinds, results)
 }

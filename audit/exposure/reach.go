@@ -388,7 +388,7 @@ func Look(q Question) (*Report, error) {
 	if q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
-	r := &Report{Doors: doors(q.Listeners, q.Published), Findings: []Finding{}, Notes: append([]string{}, q.Notes...)}
+	r := &Report{Doors: doors(q.Listeners, q.Published), Findings: []Finding{}, Notes: append([]string{}, q.Notes...), held: q.Policy != nil}
 	for _, what := range q.Host.Unread {
 		r.Notes = append(r.Notes, "not read: "+what)
 	}

@@ -53,6 +53,8 @@ type Report struct {
 	Doors    []Door    `json:"doors"`    // by protocol and port
 	Findings []Finding `json:"findings"` // the worst first, those that are accepted last
 	Notes    []string  `json:"notes"`    // what could not be told
+
+	held bool // against a policy
 }
 
 // Door is a port of the host behind which something waits.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,14 +14,13 @@ import (
 
 	"github.com/fwctl/fwctl/apply"
 	"github.com/fwctl/fwctl/audit/exposure"
-	"github.com/fwctl/fwctl/audit/plugin"
+	"github.com/fwctl/fwctl/audit/form"
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/rules"
 )
 
 func newAudit(g *global) *cobra.Command {
-	var all bool
-	var format string
+	d := auditFlags{}
 	c := &cobra.Command{
 		Use:   "audit [flags] [POLICY]",
 		Short: "what of this host can be reached, by whom, and is that what the policy says?",
@@ -43,13 +44,21 @@ findings; 2 error; 3 nothing found, but not all could be told. With --format nag
 		Example: `  fwctl audit
   fwctl audit --all site.toml
   fwctl audit --json | jq '.findings[] | {code, door, packet}'
-  fwctl audit --format nagios`,
+  fwctl audit --format nagios
+  fwctl audit --format prometheus -o /var/lib/node_exporter/fwctl-audit.prom`,
 		Args: atMost(1),
-		RunE: func(c *cobra.Command, args []string) error { return g.audit(c.Context(), args, format, all) },
+		RunE: func(c *cobra.Command, args []string) error { return g.audit(c.Context(), args, d) },
 	}
-	c.Flags().StringVar(&format, "format", "text", "answer as `FORM`: text, json or nagios")
-	c.Flags().BoolVar(&all, "all", false, "list the ports that only this host reaches, too")
+	f := c.Flags()
+	f.StringVar(&d.format, "format", "text", "answer as `FORM`: text, json, nagios, prometheus or sarif")
+	f.StringVarP(&d.output, "output", "o", "", "write the answer to `FILE`, at once: a reader sees the old one or the new")
+	f.BoolVar(&d.all, "all", false, "list the ports that only this host reaches, too")
 	return c
+}
+
+type auditFlags struct {
+	format, output string
+	all            bool
 }
 
 // audited is the answer of audit.
@@ -60,46 +69,67 @@ type audited struct {
 	*exposure.Report
 }
 
-func (g *global) audit(ctx context.Context, args []string, format string, all bool) error {
-	if err := oneOf("format", format, "text", "json", "nagios"); err != nil {
+func (g *global) audit(ctx context.Context, args []string, f auditFlags) error {
+	if err := oneOf("format", f.format, "text", "json", "nagios", "prometheus", "sarif"); err != nil {
 		return err
 	}
-	if g.ui.json && format == "text" {
-		format = "json"
+	if g.ui.json && f.format == "text" {
+		f.format = "json"
 	}
-	g.ui.json = format == "json"
+	g.ui.json = f.format == "json"
 	start := time.Now()
 	a, err := g.audited(ctx, args)
-	if format == "nagios" {
-		return g.auditNagios(a, err, time.Since(start))
-	}
 	if err != nil {
+		return f.failed(g.ui, err)
+	}
+	if err := f.write(g, a, start); err != nil {
 		return err
 	}
-	if err := g.ui.answer(a, func() { g.ui.audited(a, all) }); err != nil {
-		return err
+	code := auditStatus[a.Verdict]
+	if f.format == "nagios" {
+		code = a.NagiosState()
 	}
-	if code := auditStatus[a.Verdict]; code != exitGood {
+	if code != exitGood {
 		return status(code)
 	}
 	return nil
+}
+
+// failed answers monitoring in its own form that the host was not looked at.
+func (f *auditFlags) failed(u *ui, cause error) error {
+	switch f.format {
+	case "nagios":
+		_ = form.NagiosFailure(u.stdout, "AUDIT", cause)
+		return status(form.Unknown)
+	case "prometheus":
+		var b bytes.Buffer
+		_ = form.Prometheus(&b, form.Checked("fwctl_audit", time.Now(), false)) // into memory
+		return errors.Join(cause, u.put(f.output, b.Bytes()))
+	}
+	return cause
+}
+
+// write answers in the form that was asked for.
+func (f *auditFlags) write(g *global, a *audited, start time.Time) error {
+	var b bytes.Buffer
+	shown := g.ui.into(&b, f.output)
+	version := programVersion().Version
+	var err error
+	switch f.format {
+	case "nagios":
+		err = a.Nagios(&b, time.Since(start))
+	case "prometheus":
+		err = a.Prometheus(&b, version, a.Policy, a.Digest, time.Now(), time.Since(start))
+	case "sarif":
+		dir, _ := os.Getwd() // paths are absolute where it is not known
+		err = a.SARIF(&b, version, a.Policy, dir)
+	default:
+		err = shown.answer(a, func() { shown.audited(a, f.all) })
+	}
+	return errors.Join(err, g.ui.put(f.output, b.Bytes()))
 }
 
 var auditStatus = map[exposure.Verdict]int{exposure.Good: exitGood, exposure.Findings: exitDiffers, exposure.CannotTell: exitUnknown}
-
-func (g *global) auditNagios(a *audited, cause error, took time.Duration) error {
-	if cause != nil {
-		_ = plugin.Failure(g.ui.stdout, "AUDIT", cause)
-		return status(plugin.Unknown)
-	}
-	if err := a.Nagios(g.ui.stdout, took); err != nil {
-		return err
-	}
-	if code := a.NagiosState(); code != exitGood {
-		return status(code)
-	}
-	return nil
-}
 
 // audited looks at the host.
 func (g *global) audited(ctx context.Context, args []string) (*audited, error) {

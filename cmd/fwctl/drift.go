@@ -5,16 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fwctl/fwctl/apply"
 	"github.com/fwctl/fwctl/audit/drift"
-	"github.com/fwctl/fwctl/audit/plugin"
+	"github.com/fwctl/fwctl/audit/form"
 	"github.com/fwctl/fwctl/live"
 )
 
@@ -144,11 +142,11 @@ func (d *driftFlags) failed(u *ui, cause error) error {
 	switch d.format {
 	case "nagios":
 		_ = drift.NagiosFailure(u.stdout, cause)
-		return status(plugin.Unknown)
+		return status(form.Unknown)
 	case "prometheus":
 		var b bytes.Buffer
 		_ = drift.PrometheusFailure(&b, time.Now()) // into memory
-		return errors.Join(cause, d.put(u, b.Bytes()))
+		return errors.Join(cause, u.put(d.output, b.Bytes()))
 	}
 	return cause
 }
@@ -156,9 +154,7 @@ func (d *driftFlags) failed(u *ui, cause error) error {
 // write answers in the form that was asked for.
 func (d *driftFlags) write(g *global, a *drifted) error {
 	var b bytes.Buffer
-	shown := *g.ui
-	shown.stdout = &b
-	shown.painted = map[io.Writer]bool{&b: d.output == "" && g.ui.painted[g.ui.stdout]}
+	shown := g.ui.into(&b, d.output)
 	var err error
 	switch d.format {
 	case "nagios":
@@ -171,20 +167,7 @@ func (d *driftFlags) write(g *global, a *drifted) error {
 	default:
 		err = shown.answer(a, func() { shown.drifted(a) })
 	}
-	return errors.Join(err, d.put(g.ui, b.Bytes()))
-}
-
-// put prints the answer, or replaces the file that it is for.
-func (d *driftFlags) put(u *ui, text []byte) error {
-	if d.output == "" {
-		_, err := u.stdout.Write(text)
-		return err
-	}
-	tmp := filepath.Join(filepath.Dir(d.output), "."+filepath.Base(d.output)+".new")
-	if err := os.WriteFile(tmp, text, 0o644); err != nil { //nolint:gosec // for whoever collects it
-		return fmt.Errorf("write the answer: %w", err)
-	}
-	return os.Rename(tmp, d.output)
+	return errors.Join(err, g.ui.put(d.output, b.Bytes()))
 }
 
 // drifted compares, for as long as it may.

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -335,4 +336,26 @@ func (u *ui) agree(question string) error {
 		return nil
 	}
 	return errors.New("not agreed to; nothing was changed")
+}
+
+// into is the same ui, but what it answers goes into memory, painted if it will be printed
+// and no file is to hold it.
+func (u *ui) into(w io.Writer, file string) *ui {
+	shown := *u
+	shown.stdout = w
+	shown.painted = map[io.Writer]bool{w: file == "" && u.painted[u.stdout]}
+	return &shown
+}
+
+// put prints an answer, or replaces the file that it is for.
+func (u *ui) put(file string, text []byte) error {
+	if file == "" {
+		_, err := u.stdout.Write(text)
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
+	if err := os.WriteFile(tmp, text, 0o644); err != nil { //nolint:gosec // for whoever collects it
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return os.Rename(tmp, file)
 }

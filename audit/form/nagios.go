@@ -1,6 +1,4 @@
-// Package plugin writes the line of a Nagios plugin (Monitoring Plugins Development
-// Guidelines), for whatever is checked.
-package plugin
+package form
 
 import (
 	"fmt"
@@ -9,7 +7,8 @@ import (
 	"time"
 )
 
-// The states of a plugin, which are its exit statuses.
+// The states of a Nagios plugin, which are its exit statuses (Monitoring Plugins
+// Development Guidelines).
 const (
 	OK = iota
 	Warning
@@ -29,9 +28,9 @@ type Count struct {
 	State int // Warning, Critical; OK: it only tells
 }
 
-// Write writes the line: what was checked, the state, a text, and the counts and the
-// time that it took as performance data.
-func Write(w io.Writer, what string, state int, text string, counts []Count, took time.Duration) error {
+// Nagios writes a plugin's line: what was checked, the state, a text, and the counts and
+// the time that it took as performance data.
+func Nagios(w io.Writer, what string, state int, text string, counts []Count, took time.Duration) error {
 	line := line(what, state, text)
 	if runes := []rune(line); len(runes) > width {
 		line = string(runes[:width-1]) + "…"
@@ -52,8 +51,8 @@ func Write(w io.Writer, what string, state int, text string, counts []Count, too
 	return err
 }
 
-// Failure writes the line of a plugin that could not find out.
-func Failure(w io.Writer, what string, cause error) error {
+// NagiosFailure writes the line of a plugin that could not find out.
+func NagiosFailure(w io.Writer, what string, cause error) error {
 	_, err := fmt.Fprintln(w, line(what, Unknown, cause.Error()))
 	return err
 }
