@@ -1,5 +1,6 @@
 // Package adopt writes policies from what a host has already: Import from the
-// rules of another firewall.
+// rules of another firewall, [Start] from what listens and who is connected ([See],
+// init*.go). It changes nothing on the host; nothing here can apply what it writes.
 //
 //	text ─ a format's reader ─▶ Ruleset ─ Import ─▶ Policy (TOML) and what it could not say
 //
@@ -26,6 +27,4 @@
 // What is compared are first packets of flows, without those that every policy
 // decides by itself: loopback, the necessary baseline, and a destination port of 0,
 // which a policy cannot name. How the ruleset differs there is in [Result.Own].
-//
-// The package may not apply what it writes; it does no I/O.
 package adopt

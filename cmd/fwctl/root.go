@@ -31,7 +31,8 @@ func newRoot(u *ui) *cobra.Command {
 reach them, into rules for nftables, iptables and pf, and makes the host obey it.
 
 POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`,
-		Example: `  fwctl check policy.toml                  is it right, and do its tests hold?
+		Example: `  fwctl init -o policy.toml                a first one, from what listens here
+  fwctl check policy.toml                  is it right, and do its tests hold?
   fwctl render --backend nftables          what would nft load?
   fwctl apply --dry-run                    what would change on this host?
   fwctl apply                              make the host obey it
@@ -58,7 +59,7 @@ POLICY is ` + defaultPolicy + ` unless given; "-" reads it from standard input.`
 	g.flags(root)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true}) // --help is enough
 	root.AddCommand(
-		newCheck(g), newRender(g), newCompare(g), newImport(g), newExplain(g), newFacts(g), newSchema(g),
+		newInit(g), newCheck(g), newRender(g), newCompare(g), newImport(g), newExplain(g), newFacts(g), newSchema(g),
 		newPlan(g), newApply(g), newConfirm(g), newRollback(g), newHistory(g), newStatus(g), newDrift(g), newAudit(g), newBoot(g), newRefresh(g), newOff(g),
 		newWatchdog(g),
 		newCompletion(g), newVersion(g),
