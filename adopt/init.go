@@ -21,6 +21,8 @@ type Starter struct {
 	Services []string             // their names, as they stand in it
 	Decide   int                  // how many places are marked DECIDE, for a person to look at
 	Kept     []live.TCPConnection // that come in now, and may begin anew by this policy
+
+	ways map[live.TCPConnection][]string // interfaces by which they may come
 }
 
 // Start writes a policy by which every connection that a host has now may begin anew,
@@ -33,7 +35,7 @@ func Start(s *Seen, o Options) (*Starter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &start{Seen: s, catalogue: catalogue}
+	w := &start{Seen: s, catalogue: catalogue, ways: map[live.TCPConnection][]string{}}
 	w.sort()
 	w.connect()
 	w.administrator()
@@ -45,7 +47,7 @@ func Start(s *Seen, o Options) (*Starter, error) {
 		}
 	}
 	w.assemble(o.Use)
-	t := &Starter{Text: w.text(), Decide: w.decisions, Kept: w.kept}
+	t := &Starter{Text: w.text(), Decide: w.decisions, Kept: w.kept, ways: w.ways}
 	for _, v := range w.services {
 		t.Services = append(t.Services, v.name)
 	}
@@ -60,6 +62,7 @@ type start struct {
 	local     []live.Listener // that only the host itself reaches
 	clients   []leftOut
 	kept      []live.TCPConnection
+	ways      map[live.TCPConnection][]string
 	services  []*service
 	decisions int
 }
@@ -112,7 +115,8 @@ func (w *start) sort() {
 // compareListeners is an order that does not depend on what the kernel numbers anew.
 func compareListeners(a, b live.Listener) int {
 	return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr),
-		cmp.Compare(a.Interface, b.Interface), cmp.Compare(program(a), program(b)), cmp.Compare(a.UID, b.UID), cmp.Compare(who(a), who(b)))
+		cmp.Compare(a.Interface, b.Interface), cmp.Compare(program(a), program(b)), cmp.Compare(a.UID, b.UID), cmp.Compare(who(a), who(b)),
+		cmp.Compare(where(a), where(b)), cmp.Compare(process(a), process(b)), cmp.Compare(a.User, b.User))
 }
 
 // openingsOf makes openings of the sockets of one port: one for those that take what
@@ -146,7 +150,41 @@ func openingsOf(k key, sockets []live.Listener) (out []*opening) {
 	for _, o := range out {
 		slices.SortFunc(o.addrs, netip.Addr.Compare)
 	}
+	return merged(out)
+}
+
+// merged puts into an opening those that lie within it.
+func merged(all []*opening) (out []*opening) {
+	covered := func(i int) bool { // of two that are alike the first one stays
+		for j, b := range all {
+			if j != i && b.covers(all[i]) && (j < i || !all[i].covers(b)) {
+				return true
+			}
+		}
+		return false
+	}
+	for i, o := range all {
+		if !covered(i) {
+			out = append(out, o)
+		}
+	}
+	for _, o := range all {
+		if !slices.Contains(out, o) {
+			w := out[slices.IndexFunc(out, func(b *opening) bool { return b.covers(o) })]
+			w.sockets = append(w.sockets, o.sockets...)
+		}
+	}
+	for _, o := range out {
+		slices.SortFunc(o.sockets, compareListeners)
+	}
 	return out
+}
+
+// covers reports whether every packet for the other opening, of the same port, is one
+// for this.
+func (o *opening) covers(b *opening) bool {
+	return (o.in == "" || o.in == b.in) && (len(o.addrs) == 0 ||
+		len(b.addrs) > 0 && !slices.ContainsFunc(b.addrs, func(a netip.Addr) bool { return !slices.Contains(o.addrs, a) }))
 }
 
 // isLocal reports whether only the host itself reaches the socket.

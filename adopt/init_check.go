@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/fwctl/fwctl/live"
@@ -31,15 +32,23 @@ func (t *Starter) Refused(s *Seen, profiles fs.FS, route func(netip.Addr) string
 	}
 	var out []live.TCPConnection
 	for _, c := range t.Kept {
-		p := packet.Packet{
-			Hook: packet.Input, In: route(c.Remote.Addr()), Proto: packet.TCP, Flags: packet.SYN,
-			Src: c.Remote.Addr().WithZone(""), SrcPort: c.Remote.Port(), Dst: c.Local.Addr().WithZone(""), DstPort: c.Local.Port(),
+		ways := t.ways[c]
+		if a := c.Remote.Addr(); !a.IsLinkLocalUnicast() { // which is of any link
+			ways = append([]string{route(a)}, ways...)
 		}
-		if rs.Decide(p, s.Facts.Time).Verdict != packet.Accept {
+		if !slices.ContainsFunc(ways, func(in string) bool { return accepts(rs, c, in, s.Facts.Time) }) {
 			out = append(out, c)
 		}
 	}
 	return out, nil
+}
+
+// accepts reports whether the first packet of a connection may come in by an interface.
+func accepts(rs *rules.Ruleset, c live.TCPConnection, in string, now time.Time) bool {
+	return rs.Decide(packet.Packet{
+		Hook: packet.Input, In: in, Proto: packet.TCP, Flags: packet.SYN,
+		Src: c.Remote.Addr().WithZone(""), SrcPort: c.Remote.Port(), Dst: c.Local.Addr().WithZone(""), DstPort: c.Local.Port(),
+	}, now).Verdict == packet.Accept
 }
 
 // oneFile is a file system with one policy in it.

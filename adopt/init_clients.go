@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
@@ -16,15 +17,18 @@ type leftOut struct {
 // servers are programs whose UDP ports are for others to send to, though they may be
 // among those that the kernel gives to clients.
 var servers = []string{
-	"boringtun-cli", "charon", "charon-systemd", "coturn", "mosh-server", "openvpn", "tailscaled", "turnserver", "wireguard-go", "zerotier-one",
+	"boringtun-cli", "charon", "charon-systemd", "coturn", "mosh-server", "openvpn", "rpc.mountd", "rpc.statd", "tailscaled", "turnserver", "wireguard-go", "zerotier-one",
 }
 
 // client says why a UDP socket is that of a client, which needs no service; "" if it
-// is not. TCP sockets that listen are servers, always, except where they only hold a
-// port for somebody else.
+// is not. TCP sockets that listen are servers, always, except where nothing can come to
+// them.
 func (w *start) client(l live.Listener, resolvers map[string]bool) string {
-	if l.Proxy.Program == "conmon" {
+	switch {
+	case l.Proxy.Program == "conmon":
 		return "only held for a container, whose packets never come here"
+	case strings.HasPrefix(l.Interface, "#"):
+		return "bound to an interface that has gone"
 	}
 	if l.Proto != packet.UDP {
 		return ""
@@ -33,7 +37,7 @@ func (w *start) client(l live.Listener, resolvers map[string]bool) string {
 	switch {
 	case l.Port == 68 || l.Port == 546:
 		return "DHCP; its answers are let in by every policy"
-	case unknown && l.Inode == 0 || l.Port == 5353 || slices.Contains(servers, program(l)) || w.catalogue.knows(key{l.Proto, l.Port}):
+	case unknown && l.Inode == 0 || l.Proxy.Program != "" || l.Port == 5353 || slices.Contains(servers, program(l)) || w.catalogue.knows(key{l.Proto, l.Port}):
 		return ""
 	case !unknown && resolvers[who(l)] && l.Port >= 1024 && !l.Addr.IsMulticast():
 		return "a resolver's question; the answer belongs to a connection"

@@ -30,14 +30,13 @@ func (w *start) connect() {
 		if c.Local.Addr().IsLoopback() || w.Facts.Local(c.Remote.Addr()) {
 			continue // never leaves the host
 		}
-		found := false
 		for _, o := range w.openings {
 			if o.takes(c.Local) {
 				o.join(c.Remote.Addr())
-				found = true
+				w.ways[c] = append(w.ways[c], o.in)
 			}
 		}
-		if found {
+		if len(w.ways[c]) > 0 {
 			w.kept = append(w.kept, c)
 		}
 	}
@@ -79,6 +78,7 @@ func (w *start) administrator() {
 	if slices.ContainsFunc(w.openings, func(o *opening) bool { return o.yours }) {
 		return
 	}
+	w.kept = append(w.kept, live.TCPConnection{Local: local, Remote: w.Reach.Remote})
 	w.openings = append(w.openings, &opening{
 		key: key{packet.TCP, local.Port()}, peers: []netip.Addr{remote}, yours: true,
 	})

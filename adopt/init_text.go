@@ -375,8 +375,11 @@ func (w *start) open(p *page, s *service, part, of string) {
 		now = "who sends to it cannot be seen"
 	}
 	whom := "the world"
-	if len(s.to()) > 0 {
+	switch {
+	case len(s.to()) > 0:
 		whom = "whoever reaches that address"
+	case len(w.in(s)) > 0:
+		whom = "whoever comes by " + strings.Join(w.in(s), ", ")
 	}
 	p.remark("DECIDE: open to %s%s, as it is today; %s.", whom, of, now)
 	w.decisions++
