@@ -81,8 +81,9 @@ type opening struct {
 
 // audience is who a policy lets in.
 type audience struct {
-	peers []netip.Prefix // nil: everybody
-	wider bool           // peers are networks: there were too many addresses
+	peers   []netip.Prefix // nil: everybody
+	wider   bool           // some are networks, because there were too many addresses
+	bridged bool           // some are networks of containers or guests
 }
 
 // sort tells apart what is reached from outside, what is not, and what is a client.

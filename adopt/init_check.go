@@ -31,7 +31,14 @@ func (t *Starter) Refused(s *Seen, profiles fs.FS, route func(netip.Addr) string
 		return nil, ps
 	}
 	var out []live.TCPConnection
+	asked := map[live.TCPConnection]bool{}
 	for _, c := range t.Kept {
+		alike := c
+		alike.Remote = netip.AddrPortFrom(c.Remote.Addr(), 0) // no service asks for it
+		if asked[alike] {
+			continue
+		}
+		asked[alike] = true
 		ways := t.ways[c]
 		if a := c.Remote.Addr(); !a.IsLinkLocalUnicast() { // which is of any link
 			ways = append([]string{route(a)}, ways...)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/rules"
 )
 
 // manyPeers is up to how many addresses a group lists one by one.
@@ -60,7 +61,7 @@ func (o *opening) join(peer netip.Addr) {
 }
 
 // administrator marks the way in of whoever asks. If its listener has gone, as that of
-// an inetd which waits for one connection, the port is kept for that address.
+// an sshd which is stopped and leaves its sessions, the port is kept for that address.
 func (w *start) administrator() {
 	if w.Reach.Kind != live.ReachConnection {
 		return
@@ -88,7 +89,7 @@ func (w *start) administrator() {
 func (w *start) choose() {
 	for _, o := range w.openings {
 		if len(o.sockets) == 0 || w.telling(o) {
-			o.from = audienceOf(o.peers)
+			o.from = w.audienceOf(o.peers)
 		}
 	}
 }
@@ -114,25 +115,51 @@ func (w *start) neighbour(a netip.Addr) bool {
 }
 
 // audienceOf lists the addresses, or the networks of them if they are many: /24 for
-// IPv4, /64 for IPv6. An address that is alone in its network stays an address.
-func audienceOf(peers []netip.Addr) audience {
+// IPv4, /64 for IPv6. An address that is alone in its network stays an address. A
+// container has another address the next time it runs, so of containers and guests the
+// network of their bridge is listed.
+func (w *start) audienceOf(peers []netip.Addr) audience {
 	var out audience
-	for i := 0; i < len(peers); {
-		bits, n := peers[i].BitLen(), 1
-		if len(peers) > manyPeers {
-			net := netOf(peers[i])
-			for i+n < len(peers) && net.Contains(peers[i+n]) {
+	var alone []netip.Addr
+	for _, a := range peers {
+		if p, ok := w.bridge(a); !ok {
+			alone = append(alone, a)
+		} else if out.bridged = true; !slices.Contains(out.peers, p) {
+			out.peers = append(out.peers, p)
+		}
+	}
+	for i := 0; i < len(alone); {
+		bits, n := alone[i].BitLen(), 1
+		if len(alone) > manyPeers {
+			net := netOf(alone[i])
+			for i+n < len(alone) && net.Contains(alone[i+n]) {
 				n++
 			}
 			if n > 1 {
 				bits, out.wider = net.Bits(), true
 			}
 		}
-		p, _ := peers[i].Prefix(bits) // it has these bits
+		p, _ := alone[i].Prefix(bits) // it has these bits
 		out.peers = append(out.peers, p)
 		i += n
 	}
+	slices.SortFunc(out.peers, netip.Prefix.Compare)
 	return out
+}
+
+// bridge returns the network of containers or guests that has the address.
+func (w *start) bridge(a netip.Addr) (netip.Prefix, bool) {
+	for _, i := range w.Facts.Interfaces {
+		if !slices.ContainsFunc(bridges, func(pattern string) bool { return rules.MatchInterface(pattern, i.Name) }) {
+			continue
+		}
+		for _, p := range i.Addrs {
+			if p.Contains(a) && !a.IsLinkLocalUnicast() {
+				return p.Masked(), true
+			}
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 func netOf(a netip.Addr) netip.Prefix {

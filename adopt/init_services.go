@@ -304,7 +304,7 @@ func (s *service) common(of func(live.Listener) string) string {
 
 // audience is whom an audience of its profile is to be; of a service without profile
 // the only one.
-func (s *service) audience(part string) (a audience, someone bool) {
+func (w *start) audience(s *service, part string) (a audience, someone bool) {
 	var peers []netip.Addr
 	for _, o := range s.openings {
 		if s.profile != nil && s.profile.audience(o.key) != part {
@@ -317,5 +317,5 @@ func (s *service) audience(part string) (a audience, someone bool) {
 		someone = true
 	}
 	slices.SortFunc(peers, netip.Addr.Compare)
-	return audienceOf(slices.Compact(peers)), someone
+	return w.audienceOf(slices.Compact(peers)), someone
 }

@@ -100,7 +100,7 @@ func seenServer() *Seen {
 		},
 		Connections: []live.TCPConnection{
 			conn("192.0.2.10:22", "203.0.113.9:51234"), conn("10.20.0.5:5432", "10.20.0.7:40000"), conn("10.20.0.5:5432", "10.20.0.8:40000"),
-			conn("10.20.0.5:5432", "10.20.0.8:40001"), conn("192.0.2.10:443", "198.51.100.7:1234"), conn("[2001:db8:1::10]:8000", "[2001:db8:1::77]:999"),
+			conn("10.20.0.5:5432", "10.20.0.8:40001"), conn("172.17.0.1:6379", "172.17.0.9:40001"), conn("172.17.0.1:6379", "172.17.0.3:40001"), conn("192.0.2.10:443", "198.51.100.7:1234"), conn("[2001:db8:1::10]:8000", "[2001:db8:1::77]:999"),
 			conn("192.0.2.10:55555", "198.51.100.7:443"), conn("127.0.0.1:5432", "127.0.0.1:9999"), conn("192.0.2.10:443", "192.0.2.10:9999"),
 		},
 	}
@@ -274,4 +274,27 @@ func drawConnection(r *rand.Rand, port uint16) live.TCPConnection {
 	ends := [][2]string{{"192.0.2.10", "192.0.2.%d"}, {"192.0.2.10", "203.0.113.%d"}, {"10.20.0.5", "10.20.3.%d"}, {"[2001:db8:1::10]", "[2001:db8:1::%d]"}, {"[fe80::10]", "[fe80::%d]"}}
 	e := ends[r.IntN(len(ends))]
 	return conn(fmt.Sprintf("%s:%d", e[0], port), fmt.Sprintf(e[1]+":%d", 100+r.IntN(30), 1024+r.IntN(60000)))
+}
+
+// A server with many connections is looked through in little time.
+func TestStarterOfABusyHost(t *testing.T) {
+	s := seenServer()
+	for i := range 100_000 {
+		s.Connections = append(s.Connections, conn("192.0.2.10:443", fmt.Sprintf("198.18.%d.%d:%d", i/250%250, i%250, 1024+i/250)),
+			conn("10.20.0.5:5432", fmt.Sprintf("10.20.%d.%d:%d", i/250%250, i%250, 1024+i/250)))
+	}
+	began := time.Now()
+	st, err := Start(s, Options{Profiles: policies.Profiles()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, ps := st.Refused(s, policies.Profiles(), func(netip.Addr) string { return "eth0" })
+	if len(refused) > 0 || ps.Err() != nil {
+		t.Errorf("%d refused, %v", len(refused), ps)
+	}
+	took := time.Since(began)
+	t.Logf("%d connections: %s, %d lines", len(s.Connections), took.Round(time.Millisecond), strings.Count(st.Text, "\n"))
+	if took > 20*time.Second {
+		t.Errorf("it takes %s", took)
+	}
 }

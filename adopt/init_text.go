@@ -320,7 +320,7 @@ func (w *start) from(p *page, s *service, part string, several bool) string {
 		name, of = s.name+"-"+part, " ("+part+")"
 		name = name[:min(len(name), 40)]
 	}
-	a, someone := s.audience(part)
+	a, someone := w.audience(s, part)
 	switch {
 	case !someone:
 		return "[]"
@@ -331,6 +331,9 @@ func (w *start) from(p *page, s *service, part string, several bool) string {
 	note := ""
 	if a.wider {
 		note = fmt.Sprintf(" They were more than %d, so their networks stand here, /24 and /64.", manyPeers)
+	}
+	if a.bridged {
+		note += " Containers and guests change their addresses, so the network of their bridge stands here."
 	}
 	if len(s.sockets()) > 0 {
 		p.remark("DECIDE: who was connected%s when this was written; who else uses it is not known, and shut out.%s", of, note)

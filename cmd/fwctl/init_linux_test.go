@@ -259,3 +259,41 @@ func (s *scene) obeys() (err error) {
 	}
 	return err
 }
+
+// Who works on the host may go on after the first apply, and come again: also where
+// nothing listens any more at the port by which they came.
+func TestInitKeepsTheWayIn(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		s := newScene(t, 1)
+		server := s.listen("2222")
+		l := s.peer.logIn(server)
+		if gone { // only sshd, or what it tells, knows then which end called
+			server.Close()
+			c, err := net.FileConn(l.socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			t.Setenv("SSH_CONNECTION", strings.ReplaceAll(c.RemoteAddr().String()+" "+c.LocalAddr().String(), ":", " "))
+		}
+		file := filepath.Join(s.dir, "first.toml")
+		if status, said := l.run("init", "-o", file); status != 0 {
+			t.Fatalf("init: %d, %s", status, said)
+		}
+		text, _ := os.ReadFile(file)
+		if !strings.Contains(string(text), "# You came in by port 2222, from 10.77.0.2.\n") {
+			t.Errorf("it does not say how one came in:\n%s", text)
+		}
+		if status, said := l.run("apply", "--no-confirm", file); status != 0 {
+			t.Errorf("apply: %d, %s\n%s", status, said, text)
+		}
+		if gone {
+			server = s.listen("2222")
+		}
+		if c, err := s.dial(netip.MustParseAddr("10.77.0.2"), netip.MustParseAddrPort("10.77.0.1:2222"), time.Second); err != nil {
+			t.Errorf("the way in is shut: %v\n%s", err, text)
+		} else {
+			c.Close()
+		}
+	}
+}
