@@ -85,7 +85,7 @@ func (g *global) init(ctx context.Context, o adopt.Options, file string) error {
 	for _, n := range seen.Notes {
 		g.ui.warn("%s", n)
 	}
-	a := begun{Changed: file != "", File: file, Services: t.Services, Decide: t.Decide, NotSeen: seen.Notes, Policy: t.Text}
+	a := begun{Changed: file != "", File: file, Services: append([]string{}, t.Services...), Decide: t.Decide, NotSeen: append([]string{}, seen.Notes...), Policy: t.Text}
 	return g.ui.answer(a, func() {
 		if file == "" {
 			g.ui.print("%s", t.Text)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -200,22 +201,25 @@ func (s *scene) dial(from netip.Addr, to netip.AddrPort, limit time.Duration) (c
 func TestInitKeepsWhoIsThere(t *testing.T) {
 	n := gen.Dose(t, "FWCTL_SCENES", 60)
 	seed := gen.Seed(t)
-	calls, groups := 0, 0
-	for i := range n {
-		t.Run(strconv.Itoa(i), func(t *testing.T) {
-			s := newScene(t, seed+uint64(i)) //nolint:gosec // not negative
-			s.populate()
-			s.connect()
-			text := s.begin()
-			calls += len(s.calls)
-			groups += strings.Count(text, "[group.")
-			if err := s.obeys(); err != nil {
-				t.Errorf("%v\n%s", err, text)
-			}
-		})
-	}
-	t.Logf("%d scenes, %d connections, %d groups of peers", n, calls, groups)
-	if n >= 50 && (calls < n || groups < n/5) {
+	var calls, groups atomic.Int64
+	t.Run("scenes", func(t *testing.T) {
+		for i := range n {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				s := newScene(t, seed+uint64(i)) //nolint:gosec // not negative
+				s.populate()
+				s.connect()
+				text := s.begin()
+				calls.Add(int64(len(s.calls)))
+				groups.Add(int64(strings.Count(text, "[group.")))
+				if err := s.obeys(); err != nil {
+					t.Errorf("%v\n%s", err, text)
+				}
+			})
+		}
+	})
+	t.Logf("%d scenes, %d connections, %d groups of peers", n, calls.Load(), groups.Load())
+	if n >= 50 && (calls.Load() < int64(n) || groups.Load() < int64(n)/5) {
 		t.Errorf("too few to show anything")
 	}
 }
@@ -288,7 +292,7 @@ func TestInitKeepsTheWayIn(t *testing.T) {
 			t.Errorf("apply: %d, %s\n%s", status, said, text)
 		}
 		if gone {
-			server = s.listen("2222")
+			s.listen("2222")
 		}
 		if c, err := s.dial(netip.MustParseAddr("10.77.0.2"), netip.MustParseAddrPort("10.77.0.1:2222"), time.Second); err != nil {
 			t.Errorf("the way in is shut: %v\n%s", err, text)
