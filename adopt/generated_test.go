@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/fwctl/fwctl/audit/compare"
@@ -61,7 +62,7 @@ func TestIptablesTextsComeBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(gen.Seed(t), 21))
 	var n count
 	for i := range gen.Dose(t, "FWCTL_POLICIES", 200) {
-		text := gen.Policy(r, gen.Options{})
+		text := untranslated(gen.Policy(r, gen.Options{}))
 		prog, ps := rendeript.Render(load(t, text), rendeript.Options{})
 		if ps.Err() != nil {
 			n.refused++
@@ -104,7 +105,7 @@ func TestNftTextsComeBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(gen.Seed(t), 22))
 	var n count
 	for i := range gen.Dose(t, "FWCTL_POLICIES", 200) {
-		text := gen.Policy(r, gen.Options{})
+		text := untranslated(gen.Policy(r, gen.Options{}))
 		prog, ps := rendernft.Render(load(t, text))
 		if ps.Err() != nil {
 			n.refused++
@@ -117,4 +118,10 @@ func TestNftTextsComeBack(t *testing.T) {
 		n.backAgain(t, i, text, &Ruleset{Name: "text", V4: f.Filter(packet.Input, false), V6: f.Filter(packet.Input, true)})
 	}
 	n.report(t, "nft")
+}
+
+// untranslated takes out of a generated policy what is about published ports: rules for
+// packets to the host do not say it.
+func untranslated(policy string) string {
+	return strings.Replace(policy, `published = "enforce"`, `published = "ignore"`, 1)
 }

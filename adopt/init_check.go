@@ -1,8 +1,6 @@
 package adopt
 
 import (
-	"bytes"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -57,47 +55,3 @@ func accepts(rs *rules.Ruleset, c live.TCPConnection, in string, now time.Time) 
 		Src: c.Remote.Addr().WithZone(""), SrcPort: c.Remote.Port(), Dst: c.Local.Addr().WithZone(""), DstPort: c.Local.Port(),
 	}, now).Verdict == packet.Accept
 }
-
-// oneFile is a file system with one policy in it.
-type oneFile string
-
-const policyName = "policy.toml"
-
-// Open opens the policy.
-func (f oneFile) Open(name string) (fs.File, error) {
-	if name != policyName {
-		return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
-	}
-	return &opened{bytes.NewReader([]byte(f)), int64(len(f))}, nil
-}
-
-type opened struct {
-	*bytes.Reader
-	size int64
-}
-
-// Close has nothing to close.
-func (*opened) Close() error { return nil }
-
-// Stat describes the file.
-func (f *opened) Stat() (fs.FileInfo, error) { return info(f.size), nil }
-
-type info int64
-
-// Name is that of every policy here.
-func (info) Name() string { return policyName }
-
-// Size is the length of the text in bytes.
-func (i info) Size() int64 { return int64(i) }
-
-// Mode is that of a regular file which only its owner reads.
-func (info) Mode() fs.FileMode { return 0o400 }
-
-// ModTime is not known.
-func (info) ModTime() time.Time { return time.Time{} }
-
-// IsDir is false.
-func (info) IsDir() bool { return false }
-
-// Sys is nil.
-func (info) Sys() any { return nil }

@@ -169,7 +169,7 @@ func (w *start) section(p *page, s *service) {
 			w.decisions++
 		}
 	} else {
-		p.line("ports   = %s", list(portsOf(s.openings), same))
+		p.line("ports   = %s", list(portWords(s.openings), same))
 	}
 	if len(parts) == 1 {
 		p.line("from    = %s", from[parts[0]])
@@ -388,8 +388,8 @@ func (w *start) open(p *page, s *service, part, of string) {
 	w.decisions++
 }
 
-// portsOf writes the ports of openings, neighbours together.
-func portsOf(all []*opening) (out []string) {
+// portWords writes the ports of openings, neighbours together.
+func portWords(all []*opening) (out []string) {
 	keys := []key{}
 	for _, o := range all {
 		keys = append(keys, o.key)
