@@ -1,5 +1,5 @@
 // Package iptables renders a Ruleset as what fwctl owns of iptables and
-// ip6tables: chains FWCTL-* in table filter, one jump each from the built-in
+// ip6tables: chains FWCTL-* in tables filter and mangle, one jump each from the built-in
 // chains, and sets of ipset for large groups.
 //
 // [Render] makes a [Program]; [Family.Text] prints it for `iptables-restore
@@ -15,6 +15,10 @@
 //	FWCTL-OUT-dns      [outbound.dns]; FWCTL-FWD-vpn: [route.vpn]
 //	FWCTL-BLOCK-bad    a block that takes more than two rules
 //	FWCTL-INPUT/deny   the default, where it is more than a drop
+//
+// Where published ports are enforced, table mangle has FWCTL-PREROUTING, which judges
+// new packets for this host before they are translated (its services are FWCTL-PUB-ssh),
+// and FWCTL-PUB-FORWARD, which refuses what is routed straight to a container.
 //
 // Accepting is RETURN into the built-in chain, so that the rules of others still
 // decide: all our chains but those of blocks are therefore entered by goto (-g),

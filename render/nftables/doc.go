@@ -17,5 +17,9 @@
 //	set input.from4.24     protocol, port and /24 network: services open to single networks
 //	chain from.office      who: the sources of a group
 //	chain service.ssh      a service with conditions of its own
+//	chain prerouting       published ports, where they are enforced: new packets for this host, before
+//	                       their translation, go to chain published, which asks as input does;
+//	                       its maps and chains are published.*, so that each place counts for itself
+//	chain service.ssh/judged   at input, what prerouting has counted and logged already
 //	set office.v4          a group's addresses
 package nftables
