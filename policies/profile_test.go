@@ -34,6 +34,7 @@ type row struct {
 	SourcePorts          []string `toml:"source_ports"`
 	Audience, Doc        string
 	When                 []string
+	TLS                  bool
 }
 
 func readProfile(t *testing.T, name string) profile {

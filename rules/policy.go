@@ -186,6 +186,7 @@ type Statement struct {
 	sourcesPos Pos
 	protosPos  Pos
 	nevers     []Never
+	encrypted  []Encrypted
 	parts      []part // what it opens, profile and all; made when everything is read
 	broken     bool
 }

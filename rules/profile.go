@@ -59,6 +59,7 @@ type ProfileRow struct {
 	To          Members
 	Audience    Text
 	When        []Condition // all must hold
+	TLS         bool        // what answers there speaks TLS from the first byte
 	Doc         string
 }
 
@@ -131,6 +132,8 @@ var rowKeys = []key[ProfileRow]{
 	{keyInfo{"audience", "who uses it", form{kinds: stringKind, example: `"clients"`}, true}, func(r *reader, w *ProfileRow, v *node) { w.Audience = r.text(v) }},
 	{keyInfo{"when", "conditions on parameters, all of which must hold", notEmpty(listOf(conditionForm, "an array of conditions", `["role=manager"]`)), false},
 		func(r *reader, w *ProfileRow, v *node) { w.When = r.conditions(v) }},
+	{keyInfo{"tls", "true: what answers there speaks TLS from the first byte, which an audit expects", boolean, false},
+		func(r *reader, w *ProfileRow, v *node) { w.TLS = v.text == "true" }},
 	rowDoc,
 }
 

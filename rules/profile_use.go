@@ -178,6 +178,11 @@ func (l *loader) useProfile(s *Statement, p *Profile) []part {
 	}
 	l.checkPartNames(s, parts)
 	l.neverParts(s, p, all)
+	for _, w := range rows {
+		if w.TLS {
+			s.encrypted = append(s.encrypted, Encrypted{Service: s.ID(), Name: w.Name, Transports: l.rowTransports(s, w)})
+		}
+	}
 	return parts
 }
 

@@ -30,8 +30,12 @@ func Resolve(p *Policy, h *Host) (*Ruleset, Problems) {
 	rs.Groups = groupsOf(rs.Services, rs.Blocks, rs.OutboundBlocks, rs.Outbounds, rs.Routes)
 	for _, s := range p.Services {
 		rs.Nevers = append(rs.Nevers, s.nevers...)
+		rs.Encrypted = append(rs.Encrypted, s.encrypted...)
 	}
 	slices.SortStableFunc(rs.Nevers, func(a, b Never) int { return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name)) })
+	slices.SortStableFunc(rs.Encrypted, func(a, b Encrypted) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+	})
 	r.accepts(rs)
 	r.tests(rs)
 	r.overlaps(rs)

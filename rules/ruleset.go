@@ -33,8 +33,9 @@ type Ruleset struct {
 	Outbounds      []*Rule // [outbound.*], sorted by ID; empty unless Outbound refuses
 	Routes         []*Rule // [route.*], sorted by ID; empty unless Routed is RoutedDrop
 
-	Groups    []*Group // every group that a rule above names, sorted by name
-	Nevers    []Never  // ports that the profiles in use say nobody may reach, sorted by service and name
+	Groups    []*Group    // every group that a rule above names, sorted by name
+	Nevers    []Never     // ports that the profiles in use say nobody may reach, sorted by service and name
+	Encrypted []Encrypted // ports that profiles in use say speak TLS, sorted likewise
 	Accepts   []Accepted
 	Tests     []Test
 	PFAnchors []string // [pf] anchors: names of others' anchors to keep in a whole-file pf.conf, sorted
@@ -186,6 +187,14 @@ type Never struct {
 	Pos        Pos    // of the profile's name in the policy
 	Transports []Transport
 	Doc        string
+}
+
+// Encrypted is a port of a profile on which what answers speaks TLS from the first byte,
+// as an audit expects.
+type Encrypted struct {
+	Service    string // the ID of the service without its part
+	Name       string // the row of the profile: "router-ssl"
+	Transports []Transport
 }
 
 // Accepted is an audit finding that the policy accepts with a reason.

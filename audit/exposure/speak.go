@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/fwctl/fwctl/live"
@@ -26,7 +27,7 @@ func (r *Report) speak(q Question) {
 			continue
 		}
 		for _, s := range naming(q.Policy, d) {
-			if s.Expect.TLS == nil {
+			if expectsTLS(q.Policy, s, d) == nil {
 				continue
 			}
 			asked, services = append(asked, d), append(services, s)
@@ -37,6 +38,22 @@ func (r *Report) speak(q Question) {
 	for i, a := range q.Speak(questions) {
 		r.spoken(q, asked[i], services[i], a)
 	}
+}
+
+// expectsTLS says what a service expects of a port: what itself says, else what its
+// profile does; nil for nothing.
+func expectsTLS(rs *rules.Ruleset, s *rules.Rule, d *Door) *bool {
+	if s.Expect.TLS != nil {
+		return s.Expect.TLS
+	}
+	of := s.Kind.String() + "." + s.Name
+	if slices.ContainsFunc(rs.Encrypted, func(e rules.Encrypted) bool {
+		return e.Service == of && slices.ContainsFunc(e.Transports, func(t rules.Transport) bool { return t.Proto == d.Proto && t.Dst.Contains(d.Port) })
+	}) {
+		yes := true
+		return &yes
+	}
+	return nil
 }
 
 // soonDays is how many days before its end a certificate is spoken of.
@@ -52,11 +69,11 @@ func (r *Report) spoken(q Question, d *Door, s *rules.Rule, a live.SpeakAnswer) 
 		return
 	}
 	d.Speaks = a.Spoken.String()
-	t := a.Spoken.TLS
+	t, want := a.Spoken.TLS, *expectsTLS(q.Policy, s, d)
 	switch {
-	case *s.Expect.TLS && t == nil:
+	case want && t == nil:
 		r.at(r.add("FW110", d, fmt.Sprintf("%s: %s expects TLS, and it speaks none", d.Name(), s.ID()), "it answers: "+d.Speaks), s)
-	case !*s.Expect.TLS && t != nil:
+	case !want && t != nil:
 		r.at(r.add("FW110", d, fmt.Sprintf("%s: %s expects plain text, and it speaks TLS", d.Name(), s.ID()), d.Speaks), s)
 	case t != nil && t.Leaf != nil:
 		r.certificate(d, s, t.Leaf, q.Now)
