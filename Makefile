@@ -29,7 +29,7 @@ DRAWN  = $(shell grep -rlE --include='*_test.go' 'gen[.](Dose|Seed)' . | xargs -
 # Every fuzz target, as PACKAGE:FUNCTION.
 FUZZ   = $(shell grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|^(.*)/[^/]*:func (.*)|\1:\2|' | sort)
 
-.PHONY: help build install test coexist bench bench-reload fuzz lint cover cross golden docs demo size soak clean
+.PHONY: help build install test coexist coexist-docker bench bench-reload fuzz lint cover cross golden docs demo size soak clean
 
 help: ## print this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ coexist: ## explain and drift beside ufw, ferm, firewalld and Docker, in a throw
 demo: ## apply a policy in a throwaway namespace and see by packets what gets in
 	@scripts/deps.sh
 	@scripts/demo.sh
+
+coexist-docker: ## published ports beside the newest Docker, with both of its backends; builds it, some ten minutes
+	@scripts/deps.sh
+	@scripts/coexist.sh docker
 
 bench: ## speed, as ratios measured side by side in one run, against the house's limits
 	@scripts/deps.sh

@@ -67,6 +67,23 @@ if [ "${1:-}" = reload ]; then
   run "$tmp/test" -test.timeout 20m -test.run '^TestReloadsOfOthers'
   exit
 fi
+if [ "${1:-}" = docker ]; then
+  # The Docker of today, in Go from its modules, with Debian's containerd. runc goes
+  # without seccomp, which is a library in C.
+  moby=v2.0.0-beta.24 runc=v1.3.3
+  export GOFLAGS=-mod=mod GOBIN=$root/usr/local/sbin
+  CGO_ENABLED=0 go install "github.com/moby/moby/v2/cmd/dockerd@$moby" "github.com/moby/moby/v2/cmd/docker-proxy@$moby"
+  mkdir "$tmp/runc"
+  cp -r "$(cd "$tmp" && go mod download -json "github.com/opencontainers/runc@$runc" | sed -nE 's/^\s*"Dir": "(.*)",$/\1/p')/." "$tmp/runc"
+  chmod -R u+w "$tmp/runc"
+  (cd "$tmp/runc" && go mod edit -dropreplace=github.com/opencontainers/selinux && CGO_ENABLED=1 go build -o "$GOBIN/runc" .)
+  unset GOFLAGS GOBIN
+  go test -c -o "$tmp/test" ./cmd/fwctl
+  cd cmd/fwctl
+  run "$tmp/test" -test.v -test.timeout 20m -test.run '^TestPublishedPorts'
+  FWCTL_DOCKERD=--firewall-backend=nftables run "$tmp/test" -test.v -test.timeout 20m -test.run '^TestPublishedPortsObey/nftables'
+  exit
+fi
 go test -c -o "$tmp/test" ./audit/drift
 cd audit/drift
 run "$tmp/test" -test.v -test.timeout 10m -test.run '^TestFollowAgreesBeside|^TestPublishedPorts'
