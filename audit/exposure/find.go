@@ -191,7 +191,7 @@ func (r *Report) accept(q Question) {
 			}
 			matched = true
 			if !ended {
-				f.Accepted = a.Reason
+				f.Accepted, f.Until = a.Reason, until(a.Expires)
 			}
 		}
 		switch {
@@ -202,4 +202,11 @@ func (r *Report) accept(q Question) {
 			f.At, f.Severity = a.Pos.String(), Note
 		}
 	}
+}
+
+func until(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.RFC3339)
 }

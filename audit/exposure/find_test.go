@@ -165,3 +165,17 @@ func TestExpectedTLS(t *testing.T) {
 		})
 	}
 }
+
+// Of a port about which the question is too large nothing is said, least of all that
+// nobody reaches it.
+func TestUntold(t *testing.T) {
+	q := question(t, "[service.web]\nports = [\"8000/tcp\"]\nfrom = [\"any\"]\n", []live.Listener{owned("[::]:8000", tcp, "web", "www"), owned("[::]:6379", tcp, "redis", "redis")})
+	q.Budget = 1
+	r, err := Look(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Verdict != CannotTell || len(r.Findings) > 0 || !r.Doors[0].Untold || !r.Doors[1].Untold {
+		t.Errorf("%v %+v %+v", r.Verdict, r.Findings, r.Doors)
+	}
+}

@@ -241,7 +241,7 @@ func exactly(g packet.Group) Source {
 		}
 		return out
 	}
-	s := Source{Family: "ip", From: addrs(g.Sources), In: g.In, To: addrs(g.Dst)}
+	s := Source{Family: "ip", From: addrs(g.Sources), In: g.In, To: addrs(g.Dst), group: g}
 	if g.Is6 {
 		s.Family = "ip6"
 	}
@@ -433,15 +433,17 @@ func (r *Report) door(q Question, d *Door, both [2]*host) error {
 	}
 	for _, h := range both {
 		if h == nil {
+			d.Untold = true
 			continue
 		}
 		if err := h.reach(r, d); errors.Is(err, packet.ErrBudget) {
+			d.Untold = true
 			r.Notes = append(r.Notes, d.Name()+": the question is larger than the budget")
 		} else if err != nil {
 			return err
 		}
 	}
-	if both[0] != nil && both[1] != nil {
+	if !d.Untold {
 		r.judge(q, d)
 	}
 	return nil

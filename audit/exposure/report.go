@@ -75,6 +75,7 @@ type Door struct {
 	Others   bool     `json:"others,omitempty"`   // From leaves some out
 	Sources  []Source `json:"sources"`            // the same, in full
 	More     bool     `json:"more,omitempty"`     // Sources leaves some out, too
+	Untold   bool     `json:"untold,omitempty"`   // of a family it could not be told who gets in: see the notes
 	Packet   string   `json:"packet,omitempty"`   // one that gets in
 	Services []string `json:"services,omitempty"` // of the policy, that name it
 
@@ -88,6 +89,8 @@ type Source struct {
 	From   []string `json:"from,omitempty"` // addresses, prefixes, ranges
 	In     []string `json:"in,omitempty"`   // names of interfaces; "others" stands for those that no rule names
 	To     []string `json:"to,omitempty"`
+
+	group packet.Group // the same
 }
 
 // Waiter is a process that waits, or what is known of it.
@@ -143,10 +146,11 @@ type Finding struct {
 	Door     string   `json:"door,omitempty"` // "8000/tcp"
 	Summary  string   `json:"summary"`
 	Evidence []string `json:"evidence,omitempty"`
-	Packet   string   `json:"packet,omitempty"`   // that shows it
-	Section  string   `json:"section,omitempty"`  // of the policy
-	At       string   `json:"at,omitempty"`       // "policy.toml:12:1"
-	Accepted string   `json:"accepted,omitempty"` // the reason for which the policy accepts it
+	Packet   string   `json:"packet,omitempty"`         // that shows it
+	Section  string   `json:"section,omitempty"`        // of the policy
+	At       string   `json:"at,omitempty"`             // "policy.toml:12:1"
+	Accepted string   `json:"accepted,omitempty"`       // the reason for which the policy accepts it
+	Until    string   `json:"accepted_until,omitempty"` // RFC 3339; empty: for good
 }
 
 // counts reports whether the finding makes the host one to look at.
