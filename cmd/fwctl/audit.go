@@ -36,6 +36,10 @@ sees. It changes nothing.
 The sockets and the rules need CAP_NET_ADMIN; to name processes of other users
 CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, too: what is not seen is said.
 
+--format html is one page to read, print and send on: the findings, who reaches what as
+a table and as a picture, what only this host reaches, what is accepted and what could
+not be told. It has no script and loads nothing.
+
 [accept.NAME] in the policy silences a finding, with a reason and an end.
 
 Exit status: 0 nothing found that counts (notes and accepted findings do not); 1
@@ -45,12 +49,13 @@ findings; 2 error; 3 nothing found, but not all could be told. With --format nag
   fwctl audit --all site.toml
   fwctl audit --json | jq '.findings[] | {code, door, packet}'
   fwctl audit --format nagios
-  fwctl audit --format prometheus -o /var/lib/node_exporter/fwctl-audit.prom`,
+  fwctl audit --format prometheus -o /var/lib/node_exporter/fwctl-audit.prom
+  fwctl audit --format html -o audit.html`,
 		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error { return g.audit(c.Context(), args, d) },
 	}
 	f := c.Flags()
-	f.StringVar(&d.format, "format", "text", "answer as `FORM`: text, json, nagios, prometheus or sarif")
+	f.StringVar(&d.format, "format", "text", "answer as `FORM`: text, json, nagios, prometheus, sarif or html")
 	f.StringVarP(&d.output, "output", "o", "", "write the answer to `FILE`, at once: a reader sees the old one or the new")
 	f.BoolVar(&d.all, "all", false, "list the ports that only this host reaches, too")
 	return c
@@ -70,7 +75,7 @@ type audited struct {
 }
 
 func (g *global) audit(ctx context.Context, args []string, f auditFlags) error {
-	if err := oneOf("format", f.format, "text", "json", "nagios", "prometheus", "sarif"); err != nil {
+	if err := oneOf("format", f.format, "text", "json", "nagios", "prometheus", "sarif", "html"); err != nil {
 		return err
 	}
 	if g.ui.json && f.format == "text" {
@@ -123,6 +128,9 @@ func (f *auditFlags) write(g *global, a *audited, start time.Time) error {
 	case "sarif":
 		dir, _ := os.Getwd() // paths are absolute where it is not known
 		err = a.SARIF(&b, version, a.Policy, dir)
+	case "html":
+		host, _ := os.Hostname() // a page without a name is better than none
+		err = a.HTML(&b, exposure.About{Host: host, Version: version, Policy: a.Policy, Digest: a.Digest, At: start})
 	default:
 		err = shown.answer(a, func() { shown.audited(a, f.all) })
 	}
@@ -202,8 +210,12 @@ func reachedBy(d *exposure.Door) string {
 	switch {
 	case d.Local:
 		return "this host alone"
+	case len(d.From) == 0 && d.Untold:
+		return "cannot tell"
 	case len(d.From) == 0:
 		return "nobody"
+	case d.Untold:
+		return strings.Join(d.From, "; ") + "; of others it cannot be told"
 	case d.Others:
 		return strings.Join(d.From, "; ") + "; others"
 	}
@@ -229,5 +241,8 @@ func (u *ui) auditFinding(f exposure.Finding) {
 	}
 	if f.Accepted != "" {
 		u.print("  reason   %s\n", f.Accepted)
+	}
+	if f.Until != "" {
+		u.print("  until    %s\n", f.Until)
 	}
 }
