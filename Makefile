@@ -29,10 +29,10 @@ DRAWN  = $(shell grep -rlE --include='*_test.go' 'gen[.](Dose|Seed)' . | xargs -
 # Every fuzz target, as PACKAGE:FUNCTION.
 FUZZ   = $(shell grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed -E 's|^(.*)/[^/]*:func (.*)|\1:\2|' | sort)
 
-.PHONY: help build install test coexist coexist-docker bench bench-reload fuzz lint cover cross golden docs demo size soak clean
+.PHONY: help build install test coexist coexist-docker browser bench bench-reload fuzz lint cover cross golden docs demo size soak clean
 
 help: ## print this menu
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/fwctl, static
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/fwctl ./cmd/fwctl
@@ -53,6 +53,10 @@ test: ## every test; as root also those that need a kernel, in network namespace
 coexist: ## explain and drift beside ufw, ferm, firewalld and Docker, in a throwaway root of Debian's packages
 	@scripts/deps.sh
 	@scripts/coexist.sh
+
+browser: ## the pages of audit in headless Chromium: light, dark, narrow and printed
+	@scripts/deps.sh chromium:chromium
+	FWCTL_BROWSER=1 go test -count=1 -run '^TestBrowser' ./audit/exposure
 
 demo: ## apply a policy in a throwaway namespace and see by packets what gets in
 	@scripts/deps.sh

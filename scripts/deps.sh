@@ -2,14 +2,15 @@
 # Installs what the tests and the demo run besides Go and make: the tools that
 # talk to netfilter, tmux, and systemd, which the tests run in namespaces. Only what
 # is missing, only on Debian and its children, only as root; else it names what to
-# install and fails. Silent when all is there.
+# install and fails. Silent when all is there. Arguments, program:package, are
+# wanted besides.
 set -euo pipefail
 
 [ "$(uname -s)" = Linux ] || exit 0 # elsewhere no test needs them
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # program:Debian's package
-wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps tmux:tmux systemctl:systemd)
+wanted=(nft:nftables iptables-restore:iptables iptables-legacy-restore:iptables ipset:ipset conntrack:conntrack ip:iproute2 sysctl:procps tmux:tmux systemctl:systemd "$@")
 
 missing=()
 for w in "${wanted[@]}"; do
