@@ -33,7 +33,7 @@ func (r *Report) HTML(w io.Writer, about About) error {
 		"code": codeOf, "listens": listens, "add": func(a, b int) int { return a + b }, "list": list,
 		"time": func(t time.Time) string { return t.Format(time.RFC3339) },
 		"mark": func(l level) string { return levelMarks[l] }, "word": func(l level) string { return levelWords[l] },
-		"columnName": source,
+		"worst": worst,
 	}).Parse(pageText)
 	if err != nil {
 		return err
@@ -188,4 +188,13 @@ func listens(d *Door) string {
 		return ""
 	}
 	return "on " + addrsText(d.Addrs)
+}
+
+// worst is the gravest severity of kinds of findings.
+func worst(codes []string) Severity {
+	s := Note
+	for _, c := range codes {
+		s = min(s, codeOf(c).Severity)
+	}
+	return s
 }

@@ -24,9 +24,10 @@ type matrix struct {
 // row is a door that somebody reaches, or of which that cannot be told.
 type row struct {
 	door  *Door
-	cells []cell // one a column
-	drawn []int  // the columns that are sources of this door as they stand
-	more  int    // of the rest, how many get in
+	own   map[string]bool // the names of its sources
+	cells []cell          // one a column
+	drawn []int           // the columns that are sources of this door as they stand
+	more  int             // of the rest, how many get in
 }
 
 // level is how much of a column's source gets in.
@@ -48,17 +49,18 @@ type cell struct {
 func newMatrix(doors []Door) *matrix {
 	m := &matrix{}
 	columns := map[string]packet.Group{}
-	var reached []*Door
 	for i := range doors {
 		d := &doors[i]
 		if d.Local || len(d.Sources) == 0 && !d.Untold {
 			continue
 		}
-		reached = append(reached, d)
+		own := map[string]bool{}
 		for j := range d.Sources {
 			g := comesFrom(d, &d.Sources[j])
-			columns[sourceName(g)] = g
+			name := sourceName(g)
+			columns[name], own[name] = g, true
 		}
+		m.rows = append(m.rows, row{door: d, own: own})
 	}
 	for _, g := range columns {
 		m.columns = append(m.columns, g)
@@ -66,8 +68,8 @@ func newMatrix(doors []Door) *matrix {
 	slices.SortFunc(m.columns, wider)
 	m.rest = max(0, len(m.columns)-mostColumns)
 	m.columns = m.columns[:len(m.columns)-m.rest]
-	for _, d := range reached {
-		m.rows = append(m.rows, m.row(d))
+	for i := range m.rows {
+		m.fill(&m.rows[i])
 	}
 	return m
 }
@@ -106,21 +108,16 @@ func width(g packet.Group) float64 {
 	return sum / math.Exp2(float64(packet.FieldSrc.Width(g.Is6)))
 }
 
-func (m *matrix) row(d *Door) row {
-	r := row{door: d}
-	own := map[string]bool{}
-	for i := range d.Sources {
-		own[sourceName(comesFrom(d, &d.Sources[i]))] = true
-	}
-	r.more = len(own)
+// fill holds the columns against the row's door.
+func (m *matrix) fill(r *row) {
+	r.more = len(r.own)
 	for i, c := range m.columns {
-		r.cells = append(r.cells, reaches(c, d))
-		if own[sourceName(c)] {
+		r.cells = append(r.cells, reaches(c, r.door))
+		if r.own[sourceName(c)] {
 			r.drawn = append(r.drawn, i)
 			r.more--
 		}
 	}
-	return r
 }
 
 // reaches says how much of the source gets in by the door.

@@ -21,13 +21,13 @@ type picture struct {
 
 type label struct {
 	Y    int
-	Text string // cut to fit
-	Bad  string // the codes of what was found
+	Text string   // cut to fit
+	Bad  []string // the codes of what was found
 }
 
 type line struct {
 	Path string
-	Bad  bool
+	Bad  []string // those of its port
 }
 
 // The places of the picture; letters are 8 wide.
@@ -76,15 +76,14 @@ func (p *picture) port(r *row, y int, bad []string) {
 	if r.door.Untold {
 		full = r.door.Name() + " (not told) " + r.door.behind()
 	}
-	codes := strings.Join(bad, " ")
-	p.Ports = append(p.Ports, label{y, cut(full, rightLetters-len(codes)), codes})
+	p.Ports = append(p.Ports, label{y, cut(full, rightLetters-len(strings.Join(bad, " "))), bad})
 	from := r.drawn
 	if r.more > 0 {
 		from = append(slices.Clone(from), len(p.Sources)-1)
 	}
 	for _, i := range from {
 		a, mid := p.Sources[i].Y, (leftEnd+rightStart)/2
-		p.Lines = append(p.Lines, line{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", leftEnd+14, a, mid, a, mid, y, rightStart-14, y), len(bad) > 0})
+		p.Lines = append(p.Lines, line{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", leftEnd+14, a, mid, a, mid, y, rightStart-14, y), bad})
 	}
 }
 
@@ -102,17 +101,22 @@ func (m *matrix) mostTelling(bad map[string][]string) []row {
 // words say what the picture shows, by source.
 func (m *matrix) words(rows []row) string {
 	var out []string
-	for i := range m.columns {
+	say := func(who string, gets func(r *row) bool) {
 		var ports []string
-		for _, r := range rows {
-			if slices.Contains(r.drawn, i) {
-				ports = append(ports, r.door.Name())
+		for i := range rows {
+			if gets(&rows[i]) {
+				ports = append(ports, rows[i].door.Name())
 			}
 		}
 		if len(ports) > 0 {
-			out = append(out, source(m.columns[i])+" reaches "+list(ports))
+			out = append(out, who+" "+list(ports))
 		}
 	}
+	for i := range m.columns {
+		say(source(m.columns[i])+" reaches", func(r *row) bool { return slices.Contains(r.drawn, i) })
+	}
+	say("some of the others reach", func(r *row) bool { return r.more > 0 })
+	say("not all could be told of", func(r *row) bool { return r.door.Untold || r.door.More })
 	return strings.Join(out, "; ") + "."
 }
 
