@@ -165,20 +165,12 @@ func transportCond(ts []transport) packet.Cond {
 		}
 		all := packet.All{one(packet.FieldProto, uint64(t.proto))}
 		if t.dst != nil {
-			all = append(all, portCond(packet.FieldDstPort, t.dst))
+			all = append(all, packet.In{Field: packet.FieldDstPort, Set: t.dst.Ranges()})
 		}
 		if t.src != nil {
-			all = append(all, portCond(packet.FieldSrcPort, t.src))
+			all = append(all, packet.In{Field: packet.FieldSrcPort, Set: t.src.Ranges()})
 		}
 		c = append(c, all)
 	}
 	return c
-}
-
-func portCond(f packet.Field, ps packet.Ports) packet.Cond {
-	rs := make([]packet.Range, len(ps))
-	for i, p := range ps {
-		rs[i] = packet.Range{Lo: packet.Number(uint64(p.Lo)), Hi: packet.Number(uint64(p.Hi))}
-	}
-	return packet.In{Field: f, Set: packet.NewRanges(rs...)}
 }

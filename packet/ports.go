@@ -76,3 +76,12 @@ func (s Ports) String() string {
 	}
 	return strings.Join(parts, ",")
 }
+
+// Ranges returns the ports as values of a field.
+func (s Ports) Ranges() Ranges {
+	rs := make([]Range, len(s))
+	for i, r := range s {
+		rs[i] = Range{Lo: Number(uint64(r.Lo)), Hi: Number(uint64(r.Hi))}
+	}
+	return NewRanges(rs...)
+}

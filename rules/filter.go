@@ -309,22 +309,14 @@ func transportCond(ts []Transport) packet.Cond {
 		}
 		all := packet.All{protocol(t.Proto)}
 		if len(t.Dst) > 0 {
-			all = append(all, portCond(packet.FieldDstPort, t.Dst))
+			all = append(all, packet.In{Field: packet.FieldDstPort, Set: t.Dst.Ranges()})
 		}
 		if len(t.Src) > 0 {
-			all = append(all, portCond(packet.FieldSrcPort, t.Src))
+			all = append(all, packet.In{Field: packet.FieldSrcPort, Set: t.Src.Ranges()})
 		}
 		c = append(c, all)
 	}
 	return c
-}
-
-func portCond(f packet.Field, ps packet.Ports) packet.Cond {
-	rs := make([]packet.Range, len(ps))
-	for i, p := range ps {
-		rs[i] = packet.Range{Lo: packet.Number(uint64(p.Lo)), Hi: packet.Number(uint64(p.Hi))}
-	}
-	return packet.In{Field: f, Set: packet.NewRanges(rs...)}
 }
 
 // addresses is the condition that Ruleset.contains tests for one address.

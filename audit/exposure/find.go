@@ -106,7 +106,7 @@ func addrsText(as []netip.Addr) string {
 			out[i] = map[bool]string{false: "all IPv4 addresses", true: "all IPv6 addresses"}[a.Is6()]
 		}
 	}
-	return list(out)
+	return strings.Join(out, ", ")
 }
 
 // soon is how long before its end a rule is spoken of.

@@ -30,7 +30,7 @@ var pageText string
 // the host says, as the names of processes, is text there, whatever it holds.
 func (r *Report) HTML(w io.Writer, about About) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"code": codeOf, "listens": listens, "add": func(a, b int) int { return a + b }, "list": list,
+		"code": codeOf, "listens": listens, "add": func(a, b int) int { return a + b }, "list": func(ss []string) string { return strings.Join(ss, ", ") },
 		"time": func(t time.Time) string { return t.Format(time.RFC3339) },
 		"mark": func(l level) string { return levelMarks[l] }, "word": func(l level) string { return levelWords[l] },
 		"worst": worst,

@@ -109,7 +109,7 @@ func (m *matrix) words(rows []row) string {
 			}
 		}
 		if len(ports) > 0 {
-			out = append(out, who+" "+list(ports))
+			out = append(out, who+" "+strings.Join(ports, ", "))
 		}
 	}
 	for i := range m.columns {

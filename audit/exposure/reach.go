@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
@@ -224,7 +225,7 @@ func source(g packet.Group) string {
 		s = map[bool]string{false: "any IPv4", true: "any IPv6"}[g.Is6]
 	}
 	if g.In != nil {
-		s += " in " + list(g.In)
+		s += " in " + strings.Join(g.In, ", ")
 	}
 	if g.Dst != nil {
 		s += " to " + packet.AddrText(g.Dst, g.Is6, 4)
@@ -244,14 +245,6 @@ func exactly(g packet.Group) Source {
 	s := Source{Family: "ip", From: addrs(g.Sources), In: g.In, To: addrs(g.Dst), group: g}
 	if g.Is6 {
 		s.Family = "ip6"
-	}
-	return s
-}
-
-func list(ss []string) string {
-	s := ss[0]
-	for _, x := range ss[1:] {
-		s += ", " + x
 	}
 	return s
 }
@@ -365,7 +358,7 @@ func (d *Door) behind() string {
 	if len(what) == 0 {
 		return "nothing waits there"
 	}
-	return list(what)
+	return strings.Join(what, ", ")
 }
 
 // named are the services that name the port, for one of the door's addresses.
