@@ -140,7 +140,7 @@ func (b *builder) services() []Line {
 			rs[i] = stateful(rs[i])
 			rs[i].Rate = rate
 		}
-		if open {
+		if open || len(rs) == 0 {
 			lines = append(lines, b.described(r, ruled(rs))...)
 			continue
 		}
@@ -255,7 +255,7 @@ func (b *builder) overLimit(r *rules.Rule, rate Rate) []Rule {
 	over := *r
 	over.From = rules.Addresses{Any: true}
 	base := Rule{Action: Drop, Log: b.rs.LogDenied, Quick: true, Label: b.label(r.ID())}
-	rs := b.inbound(&over, base)
+	rs := b.inbound(&over, b.forHost(r, base)) // no limit counts for routed packets
 	for i := range rs {
 		rs[i].From.Hosts = []Host{{Table: rate.Overload}}
 	}

@@ -28,7 +28,7 @@ func TestMeaning(t *testing.T) {
 	seen := tally{}
 	for seed := range uint64(policies) {
 		r := rand.New(rand.NewPCG(gen.Seed(t), seed))
-		text := sayable(gen.Policy(r, gen.Options{}))
+		text := gen.ForPF(gen.Policy(r, gen.Options{}))
 		rs, problems := gen.Load(text, gen.Host())
 		if problems.Err() != nil {
 			seen.unloaded++
@@ -36,7 +36,7 @@ func TestMeaning(t *testing.T) {
 		}
 		for _, d := range allDialects {
 			for _, f := range allForms {
-				compare(t, &seen, adapt(rs, d), Options{Dialect: d, Form: f, At: rs.Host.Time}, r, perPolicy)
+				compare(t, &seen, d.limits().Adapt(rs), Options{Dialect: d, Form: f, At: rs.Host.Time}, r, perPolicy)
 				if t.Failed() {
 					t.Fatalf("seed %d, %v %v:\n%s", seed, d, f, text)
 				}
@@ -52,58 +52,11 @@ func TestMeaning(t *testing.T) {
 // tally counts what a comparison saw, so that a test that compares nothing fails.
 type tally struct{ programs, refused, unloaded, packets, answers, accepted, rejected, dropped, limited, midstream int }
 
-// sayable takes the wildcards out of a generated policy that no interface group
-// of pf stands for, and what is about Linux.
-func sayable(policy string) string {
-	return strings.NewReplacer(`"eth*"`, `"eth1"`, `"docker*"`, `"docker0"`, `"e*"`, `"wg0"`, `"enforce"`, `"ignore"`).Replace(policy)
-}
-
-// adapt takes out of a ruleset what the dialect refuses, so that the rest can be
-// compared; that it refuses is tested elsewhere.
-func adapt(rs *rules.Ruleset, d Dialect) *rules.Ruleset {
-	out := *rs
-	if d == MacOS {
-		out.Routed, out.Routes = rules.RoutedIgnore, nil
+// limits are what the dialect refuses.
+func (d Dialect) limits() gen.PF {
+	return gen.PF{
+		SCTPPorts: d == FreeBSD, Groups: d != MacOS, Routed: d != MacOS, WayOut: d != FreeBSDOld,
 	}
-	for _, list := range []*[]*rules.Rule{&out.Blocks, &out.OutboundBlocks, &out.Services, &out.Outbounds, &out.Routes} {
-		*list = adaptRules(*list, d)
-	}
-	return &out
-}
-
-func adaptRules(list []*rules.Rule, d Dialect) []*rules.Rule {
-	var out []*rules.Rule
-	for _, r := range list {
-		c := *r
-		c.Transports = slices.DeleteFunc(slices.Clone(r.Transports), func(t rules.Transport) bool {
-			return len(t.Src)+len(t.Dst) > 0 && t.Proto != packet.TCP && t.Proto != packet.UDP && (t.Proto != packet.SCTP || d != FreeBSD)
-		})
-		if len(r.Transports) > 0 && len(c.Transports) == 0 || d == MacOS && bound(r) || d == FreeBSDOld && r.Kind != rules.Service && boundTo(r.To) {
-			continue
-		}
-		if len(c.Transports) == 0 || slices.ContainsFunc(c.Transports, func(t rules.Transport) bool { return t.Any || t.Proto != packet.TCP }) {
-			c.Limit = rules.Limit{}
-		}
-		out = append(out, &c)
-	}
-	return out
-}
-
-// bound reports whether the rule has a wildcard, which macOS cannot say.
-func bound(r *rules.Rule) bool {
-	patterns := slices.Clone(r.In)
-	for _, g := range slices.Concat(r.From.Groups, r.To.Groups) {
-		for _, t := range g.Terms {
-			patterns = append(patterns, t.In...)
-		}
-	}
-	return slices.ContainsFunc(patterns, func(s string) bool { return strings.HasSuffix(s, "*") })
-}
-
-func boundTo(as rules.Addresses) bool {
-	return slices.ContainsFunc(as.Groups, func(g *rules.Group) bool {
-		return slices.ContainsFunc(g.Terms, func(t rules.Term) bool { return len(t.In) > 0 })
-	})
 }
 
 func compare(t *testing.T, seen *tally, rs *rules.Ruleset, opt Options, r *rand.Rand, n int) {
@@ -307,12 +260,12 @@ func TestMeaningWithoutTime(t *testing.T) {
 	seen := tally{}
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		rs, problems := gen.Load(sayable(gen.Policy(r, gen.Options{})), gen.Host())
+		rs, problems := gen.Load(gen.ForPF(gen.Policy(r, gen.Options{})), gen.Host())
 		if problems.Err() != nil {
 			continue
 		}
 		for _, d := range allDialects {
-			compare(t, &seen, adapt(rs, d), Options{Dialect: d}, r, 60)
+			compare(t, &seen, d.limits().Adapt(rs), Options{Dialect: d}, r, 60)
 		}
 	}
 	t.Logf("%+v", seen)
@@ -322,7 +275,7 @@ func TestMeaningWithoutTime(t *testing.T) {
 func TestCanonical(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 8))
-		text := sayable(gen.Policy(r, gen.Options{}))
+		text := gen.ForPF(gen.Policy(r, gen.Options{}))
 		rs, problems := gen.Load(text, gen.Host())
 		if problems.Err() != nil {
 			continue
@@ -334,8 +287,8 @@ func TestCanonical(t *testing.T) {
 		for _, d := range allDialects {
 			for _, f := range allForms {
 				opt := Options{Dialect: d, Form: f}
-				a, _ := Render(adapt(rs, d), opt)
-				b, _ := Render(adapt(other, d), opt)
+				a, _ := Render(d.limits().Adapt(rs), opt)
+				b, _ := Render(d.limits().Adapt(other), opt)
 				if a == nil || b == nil || a.Text() != b.Text() {
 					t.Fatalf("seed %d %v %v: the order of the sections shows", seed, d, f)
 				}
@@ -362,13 +315,13 @@ func TestSymbolic(t *testing.T) {
 	n := 0
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 9))
-		rs, problems := gen.Load(sayable(gen.Policy(r, gen.Options{})), nil)
+		rs, problems := gen.Load(gen.ForPF(gen.Policy(r, gen.Options{})), nil)
 		if problems.Err() != nil {
 			continue
 		}
 		for _, d := range allDialects {
 			for _, f := range allForms {
-				prog, problems := Render(adapt(rs, d), Options{Dialect: d, Form: f})
+				prog, problems := Render(d.limits().Adapt(rs), Options{Dialect: d, Form: f})
 				if prog == nil {
 					t.Fatal(problems.Err())
 				}

@@ -1,0 +1,100 @@
+package pf
+
+import (
+	"slices"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+// hasPorts reports whether the dialect knows ports of the protocol.
+func (d Dialect) hasPorts(p packet.Proto) bool {
+	return p == packet.TCP || p == packet.UDP || p == packet.SCTP && d == FreeBSD
+}
+
+// consistentMatch refuses what cannot stand together in a rule of any kind.
+func (p *parser) consistentMatch(m Match) {
+	d := p.config.Dialect
+	if len(m.From.Ports)+len(m.To.Ports) > 0 && (len(m.Protos) == 0 || slices.ContainsFunc(m.Protos, func(x packet.Proto) bool { return !d.hasPorts(x) })) {
+		p.refuse("port only applies to tcp and udp: each protocol of the rule must be one of these")
+	}
+	if !possible(m) {
+		p.refuse("the rule expands to no valid combination of address families")
+	}
+}
+
+// possible reports whether the lists multiply out to anything.
+func possible(m Match) bool {
+	f4, f6 := families(m.From.Hosts)
+	t4, t6 := families(m.To.Hosts)
+	return f4 && t4 && m.Family != Inet6 || f6 && t6 && m.Family != Inet
+}
+
+// families are those that one of the hosts can have.
+func families(hs []Host) (v4, v6 bool) {
+	if len(hs) == 0 {
+		return true, true
+	}
+	for _, h := range hs {
+		f := h.family()
+		v4, v6 = v4 || f != Inet6, v6 || f != Inet
+	}
+	return v4, v6
+}
+
+// family is the one that a literal address gives to its rule.
+func (h Host) family() Family {
+	is6 := false
+	switch h.Kind {
+	case PrefixHost:
+		is6 = h.Prefix.Addr().Is6()
+	case RangeHost:
+		is6 = h.Lo.Is6()
+	default:
+		return AnyFamily
+	}
+	if is6 {
+		return Inet6
+	}
+	return Inet
+}
+
+// consistent refuses what cannot stand together in a filter rule.
+func (p *parser) consistent(r *Rule) {
+	only := func(protos ...packet.Proto) bool {
+		return len(r.Protos) > 0 && !slices.ContainsFunc(r.Protos, func(x packet.Proto) bool { return !slices.Contains(protos, x) })
+	}
+	icmp := packet.ICMP
+	if r.Family == Inet6 {
+		icmp = packet.ICMPv6
+	}
+	switch {
+	case len(r.Types) > 0 && !only(icmp):
+		p.refuse("icmp-type only applies to icmp, and icmp6-type to icmp6")
+	case r.Action == Block && r.AllowOpts:
+		p.refuse("allow-opts can only stand in pass rules")
+	case r.Flags != nil && r.Flags.Mask != 0 && len(r.Protos) > 0 && !slices.Contains(r.Protos, packet.TCP):
+		p.refuse("flags only applies to tcp")
+	case r.Fragment && (len(r.From.Ports)+len(r.To.Ports) > 0 || len(r.Types) > 0 || r.Flags != nil):
+		p.refuse("a rule for fragments cannot ask for ports, flags or types")
+	}
+	p.consistentOwner(r)
+	p.consistentRates(r)
+}
+
+func (p *parser) consistentOwner(r *Rule) {
+	for _, u := range r.Unknown {
+		owner := len(u) > 5 && (u[:5] == "user " || u[:5] == "group")
+		if owner && p.config.Dialect == OpenBSD && slices.ContainsFunc(r.Protos, func(x packet.Proto) bool { return x != packet.TCP && x != packet.UDP }) {
+			p.refuse("user and group only apply to tcp and udp")
+		}
+	}
+}
+
+func (p *parser) consistentRates(r *Rule) {
+	global := slices.Contains(r.Options, "source-track global")
+	for _, rate := range r.Rates {
+		if rate.Name == "max-src-nodes" && global {
+			p.refuse("max-src-nodes does not go with source-track global")
+		}
+	}
+}

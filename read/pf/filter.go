@@ -1,0 +1,450 @@
+package pf
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+// Options are what the text does not say. The zero value is a host of which
+// nothing is known; what depends on it is a named unknown then.
+type Options struct {
+	// Links are the interfaces with their addresses; nil: not known.
+	Links []packet.Link
+	// Groups are the interface groups and their members; nil: not known, but for
+	// those that the kernel keeps for the drivers of cloned interfaces.
+	Groups map[string][]string
+	// Tables returns what the kernel has in a table of an anchor, "" for the main
+	// rules; nil, or false: what the text says of it.
+	Tables func(anchor, name string) ([]Entry, bool)
+	// Anchors returns the rules of an anchor whose rules are not in the text; nil,
+	// or false: it has none.
+	Anchors func(name string) (*Config, bool)
+	// Files returns a file of addresses for a table; nil, or an error: not known.
+	Files func(name string) ([]byte, error)
+	// Refuses says that the kernel refuses what no rule matches
+	// (net.pf.default_to_drop of FreeBSD).
+	Refuses bool
+	// Keeping asks which packets pass and leave a state behind, so that their
+	// answers pass too: a pass rule without state counts as a refusal.
+	Keeping bool
+}
+
+// Filter returns what the rules do with packets of a family at a hook: at input
+// where they come in, at output where they go out, at forward both.
+func Filter(c *Config, hook packet.Hook, is6 bool, opt Options) *packet.Filter {
+	r := newReader(c, hook, is6, opt)
+	switch hook {
+	case packet.Input:
+		r.cross(In)
+	case packet.Output:
+		r.cross(Out)
+	case packet.Forward:
+		r.cross(In)
+		r.cross(Out)
+	}
+	return r.filter
+}
+
+// Source returns the rules by the place where they stand on a packet's way: those
+// for packets that come in before the routing, those for packets that go out
+// behind it.
+func Source(c *Config, is6 bool, opt Options) packet.Source {
+	return func(hook packet.Hook) *packet.Filter {
+		r := newReader(c, hook, is6, opt)
+		switch hook {
+		case packet.Prerouting:
+			r.cross(In)
+		case packet.Forward:
+			r.cross(Out)
+		case packet.Output:
+			r.cross(Out)
+		default:
+			return nil
+		}
+		return r.filter
+	}
+}
+
+func newReader(c *Config, hook packet.Hook, is6 bool, opt Options) *reader {
+	r := &reader{
+		Config: c, opt: opt, hook: hook, is6: is6, sets: map[string]contents{},
+		filter: &packet.Filter{Hook: hook, Chains: map[string]*packet.Chain{}},
+	}
+	r.survey(c.Lines)
+	return r
+}
+
+// reader translates the rules for one hook.
+type reader struct {
+	*Config
+	opt    Options
+	hook   packet.Hook
+	is6    bool
+	filter *packet.Filter
+
+	tables   map[string]map[string]*Table // by anchor and name
+	limited  map[string]*Rule             // the rule that fills a table with sources over its limit; nil: several
+	skip     []Iface                      // set skip
+	tags     []string                     // that some rule asks for, in order
+	sets     map[string]contents          // of tables, so that each is made once
+	loopback []string                     // names of loopback interfaces
+
+	// While the rules are crossed:
+	dir       Dir
+	chain     *packet.Chain
+	decisions []packet.Step // of rules that are not quick, by the number that they leave
+	anchor    string        // whose rules are read
+}
+
+// survey notes what counts for the whole text, wherever it stands.
+func (r *reader) survey(lines []Statement) {
+	r.tables, r.limited = map[string]map[string]*Table{}, map[string]*Rule{}
+	r.loopback = []string{"lo", "lo0"}
+	r.surveyIn("", lines)
+	for _, l := range r.opt.Links {
+		r.isLoopback(l.Name)
+	}
+	slices.Sort(r.tags)
+	r.tags = slices.Compact(r.tags)
+}
+
+func (r *reader) surveyIn(anchor string, lines []Statement) {
+	for _, s := range lines {
+		switch s := s.(type) {
+		case *Table:
+			if r.tables[anchor] == nil {
+				r.tables[anchor] = map[string]*Table{}
+			}
+			r.tables[anchor][s.Name] = s
+		case *Option:
+			if s.Words[0] == "skip" {
+				r.skip = append(r.skip, skipped(s.Words[1:])...)
+			}
+		case *Rule:
+			r.surveyRule(s)
+		case *Translation:
+			r.surveyMatch(s.Match)
+		case *Anchor:
+			r.surveyMatch(s.Match)
+			r.surveyIn(join(anchor, s.Name), r.body(s))
+		}
+	}
+}
+
+func join(anchor, name string) string {
+	if anchor == "" {
+		return name
+	}
+	return anchor + "/" + name
+}
+
+func (r *reader) surveyRule(s *Rule) {
+	r.surveyMatch(s.Match)
+	for _, rate := range s.Rates {
+		if rate.Overload == "" {
+			continue
+		}
+		if other, known := r.limited[rate.Overload]; known && (other == nil || !sameLimit(other, s)) {
+			r.limited[rate.Overload] = nil
+			continue
+		}
+		r.limited[rate.Overload] = s
+	}
+}
+
+// sameLimit reports whether two rules are parts of one limit.
+func sameLimit(a, b *Rule) bool {
+	return a.Label == b.Label && a.Label != "" && slices.Equal(a.Rates, b.Rates)
+}
+
+func (r *reader) surveyMatch(m Match) {
+	if m.Tagged != "" {
+		r.tags = append(r.tags, m.Tagged)
+	}
+	for _, i := range m.On {
+		r.isLoopback(i.Name)
+	}
+}
+
+// skipped are the interfaces of `set skip on`.
+func skipped(words []string) []Iface {
+	var out []Iface
+	not := false
+	for _, w := range words {
+		switch w {
+		case "on", "{", "}", ",":
+		case "!":
+			not = true
+		default:
+			out = append(out, Iface{Name: w, Not: not})
+			not = false
+		}
+	}
+	return out
+}
+
+// body returns the rules of an anchor: those in its braces, else those that the
+// host has loaded.
+func (r *reader) body(a *Anchor) []Statement {
+	if a.Inline {
+		return a.Body
+	}
+	if r.opt.Anchors == nil || a.Name == "" {
+		return nil
+	}
+	if c, ok := r.opt.Anchors(a.Name); ok && c != r.Config {
+		return c.Lines
+	}
+	return nil
+}
+
+// Anchors returns the names of the anchors whose rules are not in the text, in
+// order. They may decide more than the text shows.
+func (c *Config) Anchors() []string {
+	var names []string
+	eachAnchor(c.Lines, func(a *Anchor) {
+		if !a.Inline {
+			names = append(names, a.Name)
+		}
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func eachAnchor(lines []Statement, f func(*Anchor)) {
+	for _, s := range lines {
+		if a, ok := s.(*Anchor); ok {
+			f(a)
+			eachAnchor(a.Body, f)
+		}
+	}
+}
+
+// cross adds what the rules do with packets that cross an interface in one
+// direction. The rules are tried in their order, and which one matched last is
+// written down in the connection's mark, of which pf knows nothing; so are tags, in
+// the packet's.
+func (r *reader) cross(dir Dir) {
+	r.dir, r.anchor = dir, ""
+	name := map[Dir]string{In: "in", Out: "out"}[dir]
+	r.chain = &packet.Chain{Name: name, Policy: packet.OutcomeAccept}
+	r.undecided()
+	r.emit("set skip", packet.OutcomeAccept, r.ifaces(r.skip, dir == Out))
+	r.emit("state", packet.OutcomeAccept, states(packet.Established, packet.Related))
+	r.chain.Rules = append(r.chain.Rules, r.translations(r.Lines, nil)...)
+	r.statements(r.Lines, nil)
+	r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: append(r.last(0), r.unmatched())})
+	r.filter.Base = append(r.filter.Base, r.chain)
+}
+
+// undecided forgets what rules decided about a packet where it crossed another
+// interface, and of one that comes in or begins its way here its tag.
+func (r *reader) undecided() {
+	r.decisions = nil
+	ws := []packet.Write{{Field: packet.FieldCTMark, Mask: packet.Ones(32)}}
+	if r.dir == In || r.hook == packet.Output {
+		ws = append(ws, packet.Write{Field: packet.FieldMark, Mask: packet.Ones(32)})
+	}
+	r.chain.Rules = append(r.chain.Rules, packet.Step{Writes: ws, Outcome: packet.OutcomeContinue})
+}
+
+// mark is the write that gives a mark a number.
+func mark(f packet.Field, n int) packet.Write {
+	return packet.Write{Field: f, Mask: packet.Ones(32), Value: packet.Number(uint64(n))}
+}
+
+// marked holds for packets whose mark has the number.
+func marked(f packet.Field, n int) packet.Cond {
+	return packet.In{Field: f, Set: packet.Ranges{packet.Single(packet.Number(uint64(n)))}}
+}
+
+// last are the cases of the decisions from one on: what was decided last is done, if
+// one of these was it.
+func (r *reader) last(from int) []packet.Step {
+	var cases []packet.Step
+	for i, d := range r.decisions[from:] {
+		d.Cond = marked(packet.FieldCTMark, from+i+1)
+		cases = append(cases, d)
+	}
+	return cases
+}
+
+// unmatched is what becomes of packets that no rule matched.
+func (r *reader) unmatched() packet.Step {
+	s := packet.Step{Outcome: packet.OutcomeAccept, Place: packet.Place{Source: "pf", Chain: r.chain.Name, Text: "no rule matches"}}
+	if r.opt.Refuses || r.opt.Keeping { // the default keeps no state
+		s.Outcome = packet.OutcomeDrop
+	}
+	return s
+}
+
+func (r *reader) emit(text string, o packet.Outcome, cond packet.Cond) {
+	r.chain.Rules = append(r.chain.Rules, packet.Step{Cond: cond, Outcome: o, Place: packet.Place{Source: "pf", Chain: r.chain.Name, Text: text}})
+}
+
+func states(ss ...packet.State) packet.Cond {
+	rs := make([]packet.Range, len(ss))
+	for i, s := range ss {
+		rs[i] = packet.Single(packet.Number(uint64(s)))
+	}
+	return packet.In{Field: packet.FieldState, Set: packet.NewRanges(rs...)}
+}
+
+// statements reads rules under the conditions of the anchors around them.
+func (r *reader) statements(lines []Statement, guard packet.Cond) {
+	for _, s := range lines {
+		switch s := s.(type) {
+		case *Rule:
+			r.rule(s, guard)
+		case *Antispoof:
+			r.antispoof(s, guard)
+		case *Unread:
+			r.unread(s, guard)
+		case *Anchor:
+			if s.Keyword == "anchor" {
+				r.anchored(s, guard)
+			}
+		}
+	}
+}
+
+// unread is a statement of which nobody knows what it decides.
+func (r *reader) unread(s *Unread, guard packet.Cond) {
+	cond := r.unknown(fmt.Sprintf("the statement on line %d matches: %s", s.Line, s.Text), true)
+	r.chain.Rules = append(r.chain.Rules, packet.Step{
+		Cond: guarded(guard, cond), Outcome: packet.OutcomeUnknown,
+		Place: packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: s.Line, Text: s.Text},
+	})
+}
+
+func guarded(guard, cond packet.Cond) packet.Cond {
+	if guard == nil {
+		return cond
+	}
+	return packet.All{guard, cond}
+}
+
+// applies reports whether a rule is for the direction.
+func (r *reader) applies(m Match) bool { return m.Dir == Both || m.Dir == r.dir }
+
+// anchored reads the rules of an anchor. A quick one ends the evaluation if a rule in
+// it decided.
+func (r *reader) anchored(a *Anchor, guard packet.Cond) {
+	if !r.applies(a.Match) {
+		return
+	}
+	outer, before := r.anchor, len(r.decisions)
+	r.anchor = join(outer, a.Name)
+	r.statements(r.body(a), guarded(guard, r.match(a.Match, "")))
+	r.anchor = outer
+	if a.Quick && len(r.decisions) > before {
+		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: r.last(before)})
+	}
+}
+
+func (r *reader) rule(s *Rule, guard packet.Cond) {
+	if !r.applies(s.Match) {
+		return
+	}
+	place := packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: s.Line, Name: s.Label, Text: r.ruleText(s)}
+	step := packet.Step{Cond: guarded(guard, r.ruleCond(s)), Outcome: packet.OutcomeContinue, Place: place}
+	decision := r.decision(s, place)
+	switch {
+	case s.Action == Matches:
+		step.Writes = decision.Writes
+	case s.Quick:
+		step.Outcome, step.Cases, step.Writes = decision.Outcome, decision.Cases, decision.Writes
+	default:
+		r.decisions = append(r.decisions, decision)
+		step.Writes = []packet.Write{mark(packet.FieldCTMark, len(r.decisions))}
+	}
+	if i, asked := slices.BinarySearch(r.tags, s.Tag); asked {
+		step.Writes = append(step.Writes, mark(packet.FieldMark, i+1))
+	}
+	r.chain.Rules = append(r.chain.Rules, step)
+}
+
+// ruleText is the rule as pfctl prints it.
+func (r *reader) ruleText(s *Rule) string {
+	w := printer{dialect: r.Dialect}
+	w.statement(s)
+	return w.b.String()
+}
+
+// decision is what the rule does with packets that match.
+func (r *reader) decision(s *Rule, place packet.Place) packet.Step {
+	step := packet.Step{Place: place, Outcome: packet.OutcomeAccept}
+	switch {
+	case s.Action == Block && s.Answer == "":
+		step.Outcome = packet.OutcomeDrop
+	case s.Action == Block:
+		step.Cases = r.answers(s, place)
+	case s.State == NoState && r.opt.Keeping:
+		step.Outcome = packet.OutcomeDrop
+	case r.leaves(s):
+		step.Outcome = packet.OutcomeUnknown
+	default:
+		step.Writes = r.translated(s)
+		step.Cases = r.withinLimits(s, place)
+	}
+	return step
+}
+
+// leaves reports whether something else than the rules says what becomes of
+// packets that the rule passes.
+func (r *reader) leaves(s *Rule) bool {
+	forced := s.Route != "" && r.dir == In && s.Route[:5] == "route"
+	af := slices.ContainsFunc(s.Translate, func(t Translate) bool { return t.Kind == "af-to" })
+	return forced || af || len(s.Divert) > 13 && s.Divert[:13] == "divert-packet"
+}
+
+// answers are the cases of a refusal that is answered: TCP gets a reset, UDP an
+// ICMP error. What other protocols get differs by kernel and packet.
+func (r *reader) answers(s *Rule, place packet.Place) []packet.Step {
+	tcp, udp := protocol(packet.TCP), protocol(packet.UDP)
+	reset := packet.All{tcp, packet.Not{Cond: packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(packet.RST)), Value: packet.Number(uint64(packet.RST))}}}
+	drop := packet.Step{Outcome: packet.OutcomeDrop, Place: place}
+	reject := func(c packet.Cond) packet.Step {
+		return packet.Step{Cond: c, Outcome: packet.OutcomeReject, Place: place}
+	}
+	if len(s.Answer) >= 10 && s.Answer[:10] == "return-rst" {
+		return []packet.Step{reject(reset), drop}
+	}
+	other := r.unknown("pf answers protocols other than TCP and UDP", false)
+	return []packet.Step{
+		reject(packet.Any{reset, udp}),
+		{Cond: tcp, Outcome: packet.OutcomeDrop, Place: place},
+		reject(other), drop,
+	}
+}
+
+// withinLimits are the cases of a rule that counts what it passes: what is over a
+// limit is dropped, and no other rule is tried. A limit that fills a table shows in
+// the rules that ask for the table.
+func (r *reader) withinLimits(s *Rule, place packet.Place) []packet.Step {
+	var cases []packet.Step
+	for _, rate := range s.Rates {
+		if rate.Overload == "" {
+			over := r.unknown(fmt.Sprintf("rule `%s` is over its %s %d", firstOf(s.Label, place.Text), rate.Name, rate.Count), false)
+			cases = append(cases, packet.Step{Cond: over, Outcome: packet.OutcomeDrop, Place: place})
+		}
+	}
+	if cases == nil {
+		return nil
+	}
+	return append(cases, packet.Step{Outcome: packet.OutcomeAccept, Place: place})
+}
+
+// unknown makes a condition of something that no packet tells, or that is not
+// known. The same text is the same unknown.
+func (r *reader) unknown(text string, unsupported bool) packet.Cond {
+	return packet.Unknown{Key: text, Unsupported: unsupported}
+}
+
+// tagIs is the condition that a packet has the tag.
+func (r *reader) tagIs(tag string) packet.Cond {
+	i, _ := slices.BinarySearch(r.tags, tag)
+	return marked(packet.FieldMark, i+1)
+}

@@ -1,0 +1,275 @@
+package pf
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+func protocol(ps ...packet.Proto) packet.Cond {
+	rs := make([]packet.Range, len(ps))
+	for i, p := range ps {
+		rs[i] = packet.Single(packet.Number(uint64(p)))
+	}
+	return packet.In{Field: packet.FieldProto, Set: packet.NewRanges(rs...)}
+}
+
+// whole holds for packets with a transport header: no fragment but the first.
+var whole = packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Single(packet.Value{})}}
+
+// ruleCond is the condition of a filter rule.
+func (r *reader) ruleCond(s *Rule) packet.Cond {
+	c := packet.All{r.match(s.Match, s.kind())}
+	if len(s.Types) > 0 {
+		c = append(c, whole, r.types(s.Types))
+	}
+	if s.Fragment {
+		c = append(c, packet.Not{Cond: whole})
+	}
+	if keeps := s.Action == Pass && s.State != NoState; keeps && r.Dialect == OpenBSD && !slices.Contains(s.Options, "sloppy") {
+		c = append(c, packet.Not{Cond: r.reply()})
+	}
+	for _, u := range s.Unknown {
+		c = append(c, r.unknown(u, false))
+	}
+	for _, o := range s.From.OS {
+		c = append(c, r.unknown("the source runs "+o, false))
+	}
+	return c
+}
+
+// kind is the word of the rule, if its flags have a default: pass with state.
+func (s *Rule) kind() string {
+	if s.Action == Pass && s.State != NoState && !s.Fragment {
+		return "pass"
+	}
+	return ""
+}
+
+// replies are the ICMP types that OpenBSD lets no rule with state match
+// (pf_icmp_mapping and pf_test_rule in pf.c).
+var replies = map[bool][]uint8{
+	false: {0, 9, 14, 16, 18},
+	true:  {129, 131, 132, 134, 140, 143},
+}
+
+func (r *reader) reply() packet.Cond {
+	p := packet.ICMP
+	if r.is6 {
+		p = packet.ICMPv6
+	}
+	rs := make([]packet.Range, len(replies[r.is6]))
+	for i, t := range replies[r.is6] {
+		rs[i] = packet.Single(packet.Number(uint64(t)))
+	}
+	return packet.All{protocol(p), packet.In{Field: packet.FieldType, Set: packet.NewRanges(rs...)}}
+}
+
+// types is a test for ICMP types and codes; the protocol is tested elsewhere.
+func (r *reader) types(ts []ICMPType) packet.Cond {
+	var c packet.Any
+	for _, t := range ts {
+		one := packet.All{packet.In{Field: packet.FieldType, Set: packet.NewRanges(packet.Single(packet.Number(uint64(t.Type))))}}
+		if t.Code >= 0 {
+			one = append(one, packet.In{Field: packet.FieldCode, Set: packet.NewRanges(packet.Single(packet.Number(uint64(t.Code))))})
+		}
+		c = append(c, one)
+	}
+	return c
+}
+
+// match is the conditions that all kinds of rules have.
+func (r *reader) match(m Match, kind string) packet.Cond {
+	c := packet.All{}
+	if m.Family == Inet && r.is6 || m.Family == Inet6 && !r.is6 {
+		return packet.Never
+	}
+	if len(m.On) > 0 {
+		c = append(c, r.ifaces(m.On, r.dir == Out))
+	}
+	if len(m.Protos) > 0 {
+		c = append(c, protocol(m.Protos...))
+	}
+	if len(m.From.Ports)+len(m.To.Ports) > 0 {
+		c = append(c, whole)
+	}
+	c = append(c, r.hosts(m.From.Hosts, false), r.hosts(m.To.Hosts, true),
+		ports(m.From.Ports, packet.FieldSrcPort), ports(m.To.Ports, packet.FieldDstPort), r.flags(m, kind))
+	if m.Received != nil {
+		c = append(c, r.received(*m.Received))
+	}
+	if m.Tagged != "" {
+		is := r.tagIs(m.Tagged)
+		if m.NotTag {
+			is = packet.Not{Cond: is}
+		}
+		c = append(c, is)
+	}
+	return c
+}
+
+// flags is a test of TCP's flags, of TCP alone. A pass rule with state and no word
+// on them asks for S/SA.
+func (r *reader) flags(m Match, kind string) packet.Cond {
+	f := m.Flags
+	if f == nil && kind == "pass" && (len(m.Protos) == 0 || slices.Contains(m.Protos, packet.TCP)) {
+		f = &Flags{Set: packet.SYN, Mask: packet.SYN | packet.ACK}
+	}
+	if f == nil || f.Mask == 0 {
+		return packet.All{}
+	}
+	return packet.Any{
+		packet.Not{Cond: protocol(packet.TCP)},
+		packet.All{whole, packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(f.Mask)), Value: packet.Number(uint64(f.Set))}},
+	}
+}
+
+// ports is a test of a port; several are a union.
+func ports(ops []PortOp, field packet.Field) packet.Cond {
+	if len(ops) == 0 {
+		return packet.All{}
+	}
+	var rs []packet.Range
+	for _, o := range ops {
+		rs = append(rs, o.ranges()...)
+	}
+	return packet.In{Field: field, Set: packet.NewRanges(rs...)}
+}
+
+// ranges are the ports that the test holds for.
+func (p PortOp) ranges() []packet.Range {
+	span := func(lo, hi int) []packet.Range {
+		if lo > hi || lo > 65535 || hi < 0 {
+			return nil
+		}
+		return []packet.Range{{Lo: packet.Number(uint64(lo)), Hi: packet.Number(uint64(hi))}}
+	}
+	lo, hi := int(p.Lo), int(p.Hi)
+	switch p.Op {
+	case "!=":
+		return append(span(0, lo-1), span(lo+1, 65535)...)
+	case "<":
+		return span(0, lo-1)
+	case "<=":
+		return span(0, lo)
+	case ">":
+		return span(lo+1, 65535)
+	case ">=":
+		return span(lo, 65535)
+	case "><":
+		return span(lo+1, hi-1)
+	case "<>":
+		return append(span(0, lo-1), span(hi+1, 65535)...)
+	}
+	return span(lo, hi)
+}
+
+// received is a test of the interface by which a packet that goes out came in.
+func (r *reader) received(i Iface) packet.Cond {
+	none := packet.Iface{Pattern: ""}
+	c := packet.Cond(packet.Not{Cond: none})
+	if i.Name != "any" {
+		c = packet.All{packet.Not{Cond: none}, r.iface(i.Name, false)}
+	}
+	if r.dir == In {
+		c = packet.Never // it is asked on the way out
+	}
+	if i.Not {
+		return packet.Not{Cond: c}
+	}
+	return c
+}
+
+// ifaces is a test for one of some interfaces, in a list each one a rule of its own.
+func (r *reader) ifaces(is []Iface, out bool) packet.Cond {
+	c := packet.Any{}
+	for _, i := range is {
+		one := r.iface(i.Name, out)
+		if i.Not {
+			one = packet.Not{Cond: one}
+		}
+		c = append(c, one)
+	}
+	return c
+}
+
+// iface is a test for an interface or one of a group. The loopback interface goes
+// by the name "lo" too, which a policy calls it.
+func (r *reader) iface(name string, out bool) packet.Cond {
+	exact := packet.Iface{Out: out, Pattern: name}
+	last := name[len(name)-1]
+	switch {
+	case name == "any":
+		return packet.Not{Cond: r.iface("lo", out)}
+	case name == "lo0", name == "lo" && r.Dialect != MacOS:
+		return r.loopbacks(name, out)
+	case r.Dialect == MacOS, last >= '0' && last <= '9':
+		return exact
+	}
+	if members, known := r.opt.Groups[name]; known || r.opt.Groups != nil {
+		c := packet.Any{exact}
+		for _, m := range members {
+			c = append(c, packet.Iface{Out: out, Pattern: m})
+		}
+		return c
+	}
+	if slices.Contains(r.Dialect.drivers(), name) {
+		return packet.Iface{Out: out, Pattern: name + "*"}
+	}
+	way := "enters by"
+	if out {
+		way = "leaves by"
+	}
+	return packet.Any{exact, r.unknown("it "+way+" an interface of group "+name, true)}
+}
+
+// loopbacks is the group lo, or lo0.
+func (r *reader) loopbacks(name string, out bool) packet.Cond {
+	names := r.loopback
+	if name == "lo0" {
+		names = names[:2]
+	}
+	c := packet.Any{}
+	for _, n := range names {
+		c = append(c, packet.Iface{Out: out, Pattern: n})
+	}
+	return c
+}
+
+// isLoopback notes an interface of the driver lo.
+func (r *reader) isLoopback(name string) {
+	unit, ok := strings.CutPrefix(name, "lo")
+	if ok && unit != "" && strings.Trim(unit, "0123456789") == "" && !slices.Contains(r.loopback, name) {
+		r.loopback = append(r.loopback, name)
+	}
+}
+
+// drivers are those of cloned interfaces, each with a group of its name
+// (if_clone of both systems); hardware has none.
+func (d Dialect) drivers() []string {
+	switch d {
+	case OpenBSD:
+		return []string{
+			"aggr", "bpe", "bridge", "carp", "egre", "enc", "eoip", "etherip", "gif", "gre", "mgre", "mpe", "mpip", "mpw",
+			"nvgre", "pair", "pflog", "pflow", "pfsync", "ppp", "pppoe", "sec", "svlan", "tap", "tpmr", "trunk", "tun",
+			"veb", "vether", "vlan", "vport", "vxlan", "wg",
+		}
+	case FreeBSD, FreeBSDOld:
+		return []string{
+			"bridge", "disc", "edsc", "enc", "epair", "gif", "gre", "ipsec", "lagg", "me", "ovpn", "pflog", "pfsync",
+			"stf", "tap", "tun", "vlan", "vmnet", "vxlan", "wg", "wlan",
+		}
+	}
+	return nil
+}
+
+// unspent is the condition that a source is not over the limit that fills a table.
+func (r *reader) unspent(s *Rule) (packet.Cond, bool) {
+	i := slices.IndexFunc(s.Rates, func(x Rate) bool { return x.Name == "max-src-conn-rate" })
+	if i < 0 || s.Label == "" {
+		return nil, false
+	}
+	return packet.Unspent(s.Label, s.Rates[i].Count, time.Duration(s.Rates[i].Seconds)*time.Second, r.is6), true
+}

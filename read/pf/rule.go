@@ -1,0 +1,706 @@
+package pf
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+func (p *parser) rule() Statement {
+	r := &Rule{Line: p.tok.line}
+	p.action(r)
+	r.Match = p.match(false)
+	if r.Received == nil && p.route != "" {
+		r.Route, p.route = p.route, ""
+	}
+	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("}") {
+		p.ruleOption(r)
+	}
+	p.consistent(r)
+	return r
+}
+
+func (p *parser) action(r *Rule) {
+	switch {
+	case p.take("pass"):
+	case p.take("match"):
+		if !p.config.Dialect.modern() {
+			p.refuse("%s has no match rules", p.config.Dialect.system())
+		}
+		r.Action = Matches
+	default:
+		p.expect("block")
+		r.Action, r.Answer = Block, p.answer
+		if a := p.takeOne("drop", "return", "return-rst", "return-icmp", "return-icmp6"); a != "" {
+			r.Answer = strings.TrimPrefix(a, "drop") + p.answerCodes(a)
+		}
+	}
+}
+
+// answerCodes reads the codes of return-icmp, or the TTL of return-rst.
+func (p *parser) answerCodes(answer string) string {
+	if answer == "drop" || answer == "return" || !p.take("(") {
+		return ""
+	}
+	if answer == "return-rst" {
+		p.expect("ttl")
+		n := p.uint(255)
+		p.expect(")")
+		return "(ttl " + strconv.FormatUint(n, 10) + ")"
+	}
+	var codes []string
+	for first := answer == "return-icmp"; ; first = false {
+		names := icmpCodes[3]
+		if !first {
+			names = icmp6Codes[1]
+		}
+		code, ok := number(names, p.tok.text, 255)
+		if !ok {
+			p.refuse("%s is no code of an ICMP error", p.tok)
+		}
+		p.advance()
+		codes = append(codes, nameFor(names, code))
+		if !p.take(",") {
+			break
+		}
+	}
+	p.expect(")")
+	return "(" + strings.Join(codes, ", ") + ")"
+}
+
+func (p *parser) logQuick() (log string, quick bool) {
+	for {
+		switch {
+		case log == "" && p.take("log"):
+			log = "log" + p.logOptions()
+		case !quick && p.take("quick"):
+			quick = true
+		default:
+			return log, quick
+		}
+	}
+}
+
+func (p *parser) logOptions() string {
+	if !p.take("(") {
+		return ""
+	}
+	var words []string
+	for !p.take(")") {
+		if p.take(",") {
+			continue
+		}
+		w := p.raw("an option of log")
+		if w == "to" {
+			w += " " + p.str("an interface")
+		}
+		words = append(words, w)
+	}
+	return " (" + strings.Join(words, ", ") + ")"
+}
+
+// match reads what rules of all kinds begin with: from the direction to the
+// addresses.
+func (p *parser) match(anchor bool) Match {
+	var m Match
+	switch {
+	case p.take("in"):
+		m.Dir = In
+	case p.take("out"):
+		m.Dir = Out
+	}
+	if anchor {
+		m.Quick = p.take("quick")
+	} else {
+		m.Log, m.Quick = p.logQuick()
+	}
+	p.interfaces(&m)
+	p.oldRoute()
+	m.Family = p.family()
+	if p.take("proto") {
+		p.items(func() { m.Protos = append(m.Protos, p.proto()) })
+	}
+	p.hosts(&m)
+	p.consistentMatch(m)
+	return m
+}
+
+func (p *parser) interfaces(m *Match) {
+	if !p.take("on") {
+		return
+	}
+	if p.tok.is("rdomain") {
+		p.refuse("rules for routing domains are not read")
+	}
+	p.items(func() { m.On = append(m.On, p.iface()) })
+}
+
+func (p *parser) iface() Iface {
+	i := Iface{Not: p.take("!")}
+	if p.config.Dialect.modern() && p.take("any") {
+		i.Name = "any"
+		return i
+	}
+	i.Name = p.str("an interface")
+	if len(i.Name) > longestInterface {
+		p.refuse("the interface name %q is longer than %d bytes", i.Name, longestInterface)
+	}
+	return i
+}
+
+func (p *parser) family() Family {
+	switch {
+	case p.take("inet"):
+		return Inet
+	case p.take("inet6"):
+		return Inet6
+	}
+	return AnyFamily
+}
+
+func (p *parser) proto() packet.Proto {
+	n, ok := number(protocols, p.tok.text, 255)
+	if !ok && p.tok.kind == word {
+		if known, is := packet.ParseProto(p.tok.text); is {
+			n, ok = int(known), true
+		}
+	}
+	switch {
+	case !ok:
+		p.refuse("%s is no protocol", p.tok)
+	case n == 0:
+		p.refuse("protocol 0 cannot be used")
+	}
+	p.advance()
+	return packet.Proto(n)
+}
+
+// oldRoute reads route-to and the like where the old grammar has them, before the
+// family.
+func (p *parser) oldRoute() {
+	p.route = ""
+	if p.config.Dialect == OpenBSD {
+		return
+	}
+	if r := p.takeOne("route-to", "reply-to", "dup-to", "fastroute"); r != "" {
+		p.route = r + " " + p.pool()
+	}
+}
+
+// pool reads the addresses behind route-to, nat-to, "->", up to the next keyword.
+func (p *parser) pool() string {
+	var words []string
+	depth := 0
+	for p.tok.kind != newline && p.tok.kind != endOfText {
+		if depth == 0 && p.tok.kind == word && isKeyword(p.tok.text) && !slices.Contains(poolWords, p.tok.text) || depth == 0 && p.tok.is("}") {
+			break
+		}
+		depth += strings.Count(p.sign1(), "(") + strings.Count(p.sign1(), "{") - strings.Count(p.sign1(), ")") - strings.Count(p.sign1(), "}")
+		words = append(words, p.tok.text)
+		p.advance()
+	}
+	return joinSigns(words)
+}
+
+func (p *parser) sign1() string {
+	if p.tok.kind == sign {
+		return p.tok.text
+	}
+	return ""
+}
+
+// poolWords are keywords that go on with a pool.
+var poolWords = []string{"bitmask", "random", "round-robin", "source-hash", "sticky-address", "static-port", "weight", "no-route"}
+
+// joinSigns puts words and signs together as pfctl prints them.
+func joinSigns(words []string) string {
+	s := strings.Join(words, " ")
+	for _, r := range [][2]string{{"( ", "("}, {" )", ")"}, {" / ", "/"}, {" ,", ","}, {"< ", "<"}, {" >", ">"}, {"! ", "!"}} {
+		s = strings.ReplaceAll(s, r[0], r[1])
+	}
+	return s
+}
+
+func (p *parser) hosts(m *Match) {
+	if p.take("all") {
+		return
+	}
+	if p.take("from") {
+		m.From = p.endpoint()
+		if p.take("os") {
+			p.items(func() { m.From.OS = append(m.From.OS, p.str("an operating system")) })
+		}
+	}
+	if p.take("to") {
+		m.To = p.endpoint()
+	}
+}
+
+func (p *parser) endpoint() Endpoint {
+	var e Endpoint
+	switch {
+	case p.tok.is("port"):
+	case p.take("any"):
+	default:
+		p.items(func() { e.Hosts = append(e.Hosts, p.host()) })
+		if len(e.Hosts) == 1 && e.Hosts[0].Kind == AnyHost && !e.Hosts[0].Not {
+			e.Hosts = nil
+		}
+	}
+	if p.take("port") {
+		p.items(func() { e.Ports = append(e.Ports, p.portOp()) })
+	}
+	return e
+}
+
+func (p *parser) host() Host {
+	h := Host{Not: p.take("!")}
+	switch {
+	case p.take("any"):
+		h.Kind = AnyHost
+	case p.take("no-route"):
+		h.Kind = NoRoute
+	case p.take("urpf-failed"):
+		h.Kind = URPFFailed
+	case p.tok.is("route"):
+		p.advance()
+		h.Kind, h.Name = RouteHost, p.str("a route label")
+	case p.tok.is("<"):
+		h.Kind, h.Name = TableHost, p.tableName()
+	case p.take("("):
+		h.Kind = DynamicHost
+		p.named(&h)
+		p.expect(")")
+		h.Bits = p.mask(128)
+	default:
+		p.literal(&h)
+	}
+	if p.take("weight") {
+		h.weighted = " weight " + strconv.FormatUint(p.uint(65535), 10)
+	}
+	return h
+}
+
+// named reads the name of an interface or a host, with modifiers.
+func (p *parser) named(h *Host) {
+	h.Name = p.str("an address or a name")
+	p.mods(h)
+}
+
+// mods splits the modifiers from a name.
+func (*parser) mods(h *Host) {
+	for {
+		i := strings.LastIndexByte(h.Name, ':')
+		if i < 0 || !slices.Contains([]string{"network", "broadcast", "peer", "0"}, h.Name[i+1:]) {
+			return
+		}
+		h.Mods = append([]string{h.Name[i+1:]}, h.Mods...)
+		h.Name = h.Name[:i]
+	}
+}
+
+func (p *parser) mask(most int) int {
+	if !p.take("/") {
+		return 0
+	}
+	return int(p.uint(uint64(most)))
+}
+
+// literal reads an address, a network, a range or a name.
+func (p *parser) literal(h *Host) {
+	t := p.tok
+	if t.kind != word && t.kind != quoted || t.kind == word && isKeyword(t.text) {
+		p.refuse("%s where an address belongs", t)
+	}
+	a, short, ok := parseAddr(t.text)
+	if !ok {
+		h.Kind = NamedHost
+		p.named(h)
+		h.Bits = p.mask(128)
+		return
+	}
+	p.advance()
+	switch {
+	case short && !p.tok.is("/"):
+		p.refuse("%q is no address; a network is written as 10/8", t.text)
+	case p.take("-"):
+		hi, short, ok := parseAddr(p.tok.text)
+		if !ok || short || hi.BitLen() != a.BitLen() || hi.Less(a) {
+			p.refuse("%s ends no range that begins with %s", p.tok, a)
+		}
+		p.advance()
+		h.Kind, h.Lo, h.Hi = RangeHost, a, hi
+	case p.tok.is("/"):
+		bits := p.mask(a.BitLen())
+		h.Kind, h.Prefix = PrefixHost, netip.PrefixFrom(a, bits).Masked()
+	default:
+		h.Kind, h.Prefix = PrefixHost, netip.PrefixFrom(a, a.BitLen())
+	}
+}
+
+// parseAddr reads an address. Of an IPv4 network the zeros at its end may be
+// missing, as in 10/8: it is short then.
+func parseAddr(s string) (a netip.Addr, short, ok bool) {
+	zone := strings.IndexByte(s, '%')
+	if zone >= 0 {
+		s = s[:zone]
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Unmap(), false, true
+	}
+	parts := strings.Split(s, ".")
+	if zone >= 0 || len(parts) > 3 {
+		return netip.Addr{}, false, false
+	}
+	for len(parts) < 4 {
+		parts = append(parts, "0")
+	}
+	a, err := netip.ParseAddr(strings.Join(parts, "."))
+	return a, true, err == nil && a.Is4()
+}
+
+func (p *parser) portOp() PortOp {
+	if op := p.takeOne("!=", "<=", ">=", "<", ">", "="); op != "" {
+		lo, hi := p.portWord()
+		if lo != hi {
+			p.refuse("the operator %q takes one port", op)
+		}
+		return PortOp{strings.TrimPrefix(op, "="), lo, hi}
+	}
+	lo, hi := p.portWord()
+	if op := p.takeOne("><", "<>"); op != "" {
+		hi, _ = p.portWord()
+		return PortOp{op, lo, hi}
+	}
+	return PortOp{"", lo, hi}
+}
+
+// portWord reads a port or a range of ports.
+func (p *parser) portWord() (lo, hi uint16) {
+	if p.tok.kind != word && p.tok.kind != quoted {
+		p.refuse("%s where a port belongs", p.tok)
+	}
+	a, b, ranged := strings.Cut(p.tok.text, ":")
+	lo = p.port(a)
+	hi = lo
+	if ranged {
+		hi = p.port(b)
+	}
+	if lo > hi && p.config.Dialect.modern() {
+		p.refuse("the port range %s goes backwards", p.tok)
+	}
+	p.advance()
+	return lo, hi
+}
+
+func (p *parser) port(s string) uint16 {
+	n, ok := number(services, s, 65535)
+	if !ok {
+		p.refuse("%q is no port", s)
+	}
+	return uint16(n)
+}
+
+func (p *parser) label() string {
+	l := p.str("a label")
+	if len(l) > longestLabel {
+		p.refuse("the label %q is longer than %d bytes", l, longestLabel)
+	}
+	return l
+}
+
+// matchOption reads a condition that rules of several kinds have behind the
+// addresses; false if none stands here.
+func (p *parser) matchOption(m *Match) bool {
+	not := p.take("!")
+	switch {
+	case p.take("tagged"):
+		m.Tagged, m.NotTag = p.str("a tag"), not
+	case p.tok.is("received-on"):
+		if !p.config.Dialect.modern() {
+			p.refuse("%s cannot ask by received-on", p.config.Dialect.system())
+		}
+		p.advance()
+		i := p.iface()
+		i.Not = not
+		m.Received = &i
+	case not:
+		p.refuse("%s behind !", p.tok)
+	case p.take("flags"):
+		m.Flags = p.flags()
+	default:
+		return false
+	}
+	return true
+}
+
+const flagLetters = "FSRPAUEW"
+
+func (p *parser) flags() *Flags {
+	if p.take("any") {
+		return &Flags{}
+	}
+	f := &Flags{}
+	if !p.tok.is("/") {
+		f.Set = p.flagWord()
+	}
+	p.expect("/")
+	f.Mask = p.flagWord()
+	if f.Set&^f.Mask != 0 {
+		p.refuse("flags that are to be set must be among those that are looked at")
+	}
+	return f
+}
+
+func (p *parser) flagWord() packet.Flags {
+	var f packet.Flags
+	for _, c := range p.raw("flags of TCP") {
+		i := strings.IndexRune(flagLetters, c)
+		if i < 0 {
+			p.refuse("%q is no flag of TCP", c)
+		}
+		f |= 1 << i
+	}
+	return f
+}
+
+// ruleOption reads one of the options behind the addresses.
+func (p *parser) ruleOption(r *Rule) {
+	if p.matchOption(&r.Match) {
+		return
+	}
+	t := p.tok
+	switch {
+	case t.is("icmp-type"), t.is("icmp6-type"):
+		p.icmp(r)
+	case t.is("keep"), t.is("modulate"), t.is("synproxy"), t.is("no"):
+		p.state(r)
+	case p.take("fragment"):
+		r.Fragment = true
+	case p.take("allow-opts"):
+		r.AllowOpts = true
+	case p.take("label"):
+		r.Label = p.label()
+	case p.take("tag"):
+		r.Tag = p.str("a tag")
+	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("tos"), t.is("prio"):
+		r.Unknown = append(r.Unknown, p.condition())
+	case t.is("set"), t.is("queue"), t.is("dnqueue"), t.is("dnpipe"), t.is("rtable"), t.is("scrub"), t.is("ridentifier"):
+		r.Effects = append(r.Effects, p.effect())
+	case t.is("route-to"), t.is("reply-to"), t.is("dup-to"):
+		if p.config.Dialect != OpenBSD {
+			p.refuse("%s wants %s before the family", p.config.Dialect.system(), t)
+		}
+		p.advance()
+		r.Route = t.text + " " + p.pool()
+	case t.is("divert-to"), t.is("divert-reply"), t.is("divert-packet"):
+		r.Divert = p.divert()
+	case t.is("nat-to"), t.is("rdr-to"), t.is("binat-to"), t.is("af-to"):
+		p.translate(r)
+	default:
+		p.refuse("%s in a rule where an option belongs", t)
+	}
+}
+
+func (p *parser) icmp(r *Rule) {
+	names, codes, want := icmpTypes, icmpCodes, Inet
+	if p.tok.text == "icmp6-type" {
+		names, codes, want = icmp6Types, icmp6Codes, Inet6
+	}
+	if r.Family != want {
+		p.refuse("a rule with %s must say its family, %s", p.tok, [...]string{Inet: "inet", Inet6: "inet6"}[want])
+	}
+	p.advance()
+	p.items(func() {
+		n, ok := number(names, p.tok.text, 255)
+		if !ok {
+			p.refuse("%s is no type of ICMP", p.tok)
+		}
+		p.advance()
+		t := ICMPType{uint8(n), -1}
+		if p.take("code") {
+			if t.Code, ok = number(codes[n], p.tok.text, 255); !ok {
+				p.refuse("%s is no code of that type", p.tok)
+			}
+			p.advance()
+		}
+		r.Types = append(r.Types, t)
+	})
+}
+
+func (p *parser) state(r *Rule) {
+	word := p.tok.text
+	p.advance()
+	p.expect("state")
+	r.State = map[string]State{"keep": KeepState, "modulate": ModulateState, "synproxy": SynproxyState, "no": NoState}[word]
+	if r.Action == Block {
+		p.refuse("only pass rules keep state")
+	}
+	if !p.take("(") {
+		return
+	}
+	for !p.take(")") {
+		if p.take(",") {
+			continue
+		}
+		p.stateOption(r)
+	}
+}
+
+// stateOption reads one of the options in the parentheses of a state.
+func (p *parser) stateOption(r *Rule) {
+	name := p.raw("an option of a state")
+	text := name
+	n := func() uint64 { return p.uint(1<<32 - 1) }
+	switch name {
+	case "max", "max-src-states", "max-src-nodes", "max-src-conn":
+		rate := Rate{Name: name, Count: n()}
+		r.Rates = append(r.Rates, rate)
+		text += " " + strconv.FormatUint(rate.Count, 10)
+	case "max-src-conn-rate":
+		rate := Rate{Name: name, Count: n()}
+		p.expect("/")
+		rate.Seconds = n()
+		if rate.Count == 0 || rate.Seconds == 0 {
+			p.refuse("max-src-conn-rate takes numbers above zero")
+		}
+		r.Rates = append(r.Rates, rate)
+		text += " " + strconv.FormatUint(rate.Count, 10) + "/" + strconv.FormatUint(rate.Seconds, 10)
+	case "overload":
+		text = p.overload(r)
+	case "source-track":
+		text += p.after("rule", "global")
+	case "no-sync", "if-bound", "floating", "sloppy", "pflow", "allow-related":
+	default:
+		if !strings.Contains(name, ".") && name != "interval" && name != "frag" {
+			p.refuse("%q is no option of a state", name)
+		}
+		text += " " + strconv.FormatUint(n(), 10)
+	}
+	r.Options = append(r.Options, text)
+}
+
+func (p *parser) after(words ...string) string {
+	if w := p.takeOne(words...); w != "" {
+		return " " + w
+	}
+	return ""
+}
+
+func (p *parser) overload(r *Rule) string {
+	line := p.tok.line
+	table, flush := p.tableName(), ""
+	if p.take("flush") {
+		flush = "flush" + p.after("global")
+	}
+	i := slices.IndexFunc(r.Rates, func(x Rate) bool { return x.Name == "max-src-conn-rate" || x.Name == "max-src-conn" })
+	if i < 0 {
+		p.refuse("overload needs max-src-conn or max-src-conn-rate before it")
+	}
+	for i := range r.Rates {
+		r.Rates[i].Overload, r.Rates[i].Flush = table, flush
+	}
+	p.seen = append(p.seen, overload{line, table})
+	return strings.TrimRight("overload <"+table+"> "+flush, " ")
+}
+
+// condition reads one that no packet tells, as text.
+func (p *parser) condition() string {
+	name := p.tok.text
+	p.advance()
+	switch name {
+	case "once":
+		return name
+	case "max-pkt-rate":
+		n := p.uint(1<<32 - 1)
+		p.expect("/")
+		return name + " " + strconv.FormatUint(n, 10) + "/" + strconv.FormatUint(p.uint(1<<32-1), 10)
+	}
+	var words []string
+	p.items(func() {
+		w := ""
+		if op := p.takeOne("!=", "<=", ">=", "<", ">", "="); op != "" && op != "=" {
+			w = op + " "
+		}
+		w += p.raw("a value")
+		if op := p.takeOne("><", "<>"); op != "" {
+			w += " " + op + " " + p.raw("a value")
+		}
+		words = append(words, w)
+	})
+	return name + " " + list(words)
+}
+
+// effect reads what a rule does beside deciding.
+func (p *parser) effect() string {
+	name := p.tok.text
+	p.advance()
+	words := []string{name}
+	if !p.tok.is("(") {
+		if p.tok.kind != newline && p.tok.kind != endOfText {
+			words = append(words, p.raw("a value"))
+		}
+		if name == "set" && len(words) > 1 {
+			words = append(words, p.raw("a value"))
+		}
+		return strings.Join(words, " ")
+	}
+	for depth := 0; ; {
+		depth += strings.Count(p.sign1(), "(") - strings.Count(p.sign1(), ")")
+		words = append(words, p.tok.text)
+		if p.tok.kind == newline || p.tok.kind == endOfText {
+			p.refuse("the parenthesis behind %q is not closed", name)
+		}
+		p.advance()
+		if depth == 0 {
+			return joinSigns(words)
+		}
+	}
+}
+
+func (p *parser) divert() string {
+	words := []string{p.tok.text}
+	p.advance()
+	for p.tok.kind == word && (p.tok.text == "port" || !isKeyword(p.tok.text)) {
+		words = append(words, p.tok.text)
+		p.advance()
+	}
+	return strings.Join(words, " ")
+}
+
+func (p *parser) translate(r *Rule) {
+	if p.config.Dialect != OpenBSD && p.config.Dialect != FreeBSD {
+		p.refuse("%s has no %s", p.config.Dialect.system(), p.tok)
+	}
+	t := Translate{Kind: p.tok.text}
+	p.advance()
+	if t.Kind == "af-to" {
+		p.family()
+		p.take("from")
+		t.Text = p.pool()
+		if p.take("to") {
+			t.Text += " to " + p.pool()
+		}
+		r.Translate = append(r.Translate, t)
+		return
+	}
+	p.items(func() { t.To = append(t.To, p.host()) })
+	if p.take("port") {
+		op := p.portOrStar()
+		t.Port = &op
+	}
+	t.Text = p.pool()
+	r.Translate = append(r.Translate, t)
+}
+
+// portOrStar reads a port of a translation: "port 8000:*" keeps the distance.
+func (p *parser) portOrStar() PortOp {
+	if lo, ok := strings.CutSuffix(p.tok.text, ":*"); ok && p.tok.kind == word {
+		p.advance()
+		return PortOp{"*", p.port(lo), 0}
+	}
+	return p.portOp()
+}

@@ -1,0 +1,308 @@
+package pf
+
+import (
+	"net/netip"
+
+	"github.com/fwctl/fwctl/packet"
+)
+
+// Dialect is one of the grammars of pf.conf. The zero value is OpenBSD.
+type Dialect uint8
+
+// The dialects.
+const (
+	OpenBSD    Dialect = iota // 7.6 and later
+	FreeBSD                   // 15: the old grammar and much of OpenBSD's
+	FreeBSDOld                // 12: the grammar of OpenBSD 4.5
+	MacOS                     // the grammar of OpenBSD 4.3 with Apple's additions
+)
+
+var dialectNames = [...]string{"openbsd", "freebsd", "freebsd-old", "macos"}
+
+// String returns the dialect's name, as `fwctl render --dialect` has it.
+func (d Dialect) String() string { return dialectNames[d] }
+
+// modern reports whether the grammar has match, received-on, nat-to, `on any`.
+func (d Dialect) modern() bool { return d == OpenBSD || d == FreeBSD }
+
+// Config is a pf.conf, or what pfctl printed, line by line. Macros are put in
+// where they are used.
+type Config struct {
+	Dialect  Dialect
+	Lines    []Statement
+	Problems []Problem // what pfctl would refuse
+}
+
+// Problem is one thing about a text.
+type Problem struct {
+	Line int // from 1
+	Text string
+	Hint string // a way out; may be empty
+}
+
+// Statement is a *Macro, *Option, *Table, *Rule, *Translation, *Anchor, *Load,
+// *Antispoof, *Scrub, *Include, *Ignored or *Unread.
+type Statement interface{ place() int }
+
+// Macro is a definition.
+type Macro struct {
+	Line        int
+	Name, Value string
+}
+
+// Option is a `set` line: {"block-policy", "drop"}.
+type Option struct {
+	Line  int
+	Words []string
+}
+
+// Table is a set of addresses.
+type Table struct {
+	Line                     int
+	Name                     string
+	Persist, Const, Counters bool
+	Listed                   bool // has a list or a file, so that loading replaces what it held
+	Entries                  []Entry
+	Files                    []string
+}
+
+// Entry is an address of a table: one of Prefix and Name.
+type Entry struct {
+	Not    bool
+	Prefix netip.Prefix
+	Name   string // of a host or an interface, or "self"; with modifiers
+}
+
+// Rule is a filter rule. The zero value of each field is no test, or not written.
+type Rule struct {
+	Line   int
+	Action Action
+	Answer string // of Block: "" drops, "return", "return-rst", "return-icmp" (with its codes) answer
+	Match
+	State     State
+	Options   []string // of the state, each as it is written
+	AllowOpts bool
+	Label     string
+	Tag       string
+	Rates     []Rate      // limits among the options of the state
+	Effects   []string    // what does not decide: queues, priorities, routing tables
+	Unknown   []string    // conditions that no packet tells: users, probabilities
+	Route     string      // "route-to 10.0.0.2" and the like
+	Translate []Translate // nat-to, rdr-to and the like
+	Divert    string      // divert-to and the like
+}
+
+// Match is the conditions that rules of all kinds have in common.
+type Match struct {
+	Dir      Dir
+	Log      string // "", "log" or "log (…)"
+	Quick    bool
+	On       []Iface
+	Family   Family
+	Protos   []packet.Proto
+	From, To Endpoint
+	Flags    *Flags
+	Types    []ICMPType
+	Fragment bool
+	Tagged   string
+	NotTag   bool // ! tagged
+	Received *Iface
+}
+
+// Action is what a rule does. The zero value is Pass.
+type Action uint8
+
+// The actions.
+const (
+	Pass Action = iota
+	Block
+	Matches // match: sets what it says, and decides nothing
+)
+
+// Dir is the direction in which a packet crosses an interface. The zero value is
+// both.
+type Dir uint8
+
+// The directions.
+const (
+	Both Dir = iota
+	In
+	Out
+)
+
+// Family is an address family. The zero value is both.
+type Family uint8
+
+// The families.
+const (
+	AnyFamily Family = iota
+	Inet
+	Inet6
+)
+
+// State says what a pass rule leaves behind. The zero value is the default: pass
+// keeps state.
+type State uint8
+
+// The values of State.
+const (
+	DefaultState State = iota
+	KeepState
+	ModulateState
+	SynproxyState
+	NoState
+)
+
+// Rate is a limit among the options of a state.
+type Rate struct {
+	Name     string // "max-src-conn-rate", "max", …
+	Count    uint64
+	Seconds  uint64 // of max-src-conn-rate
+	Overload string // the table to which sources over it go
+	Flush    string // "", "flush" or "flush global"
+}
+
+// Iface names an interface, a group of them, or "any".
+type Iface struct {
+	Name string
+	Not  bool
+}
+
+// Endpoint is one side of a connection.
+type Endpoint struct {
+	Hosts []Host // nil: any
+	Ports []PortOp
+	OS    []string
+}
+
+// HostKind is what a Host is.
+type HostKind uint8
+
+// The kinds of hosts.
+const (
+	AnyHost HostKind = iota
+	PrefixHost
+	RangeHost
+	TableHost
+	NamedHost   // the name of an interface, a group, a host, or self: looked up at load
+	DynamicHost // the same in parentheses: kept up to date by the kernel
+	NoRoute
+	URPFFailed
+	RouteHost // route "label"
+)
+
+// Host is one word for addresses.
+type Host struct {
+	Kind     HostKind
+	Not      bool
+	Prefix   netip.Prefix // of PrefixHost
+	Lo, Hi   netip.Addr   // of RangeHost
+	Name     string       // of a table, an interface, a host, a route label
+	Mods     []string     // "network", "broadcast", "peer", "0"
+	Bits     int          // of a name with a mask: "(em0)/24"; 0 if it has none
+	weighted string       // " weight 3"
+}
+
+// PortOp is a test of a port: Op is "" for a range or single port, else "!=", "<",
+// "<=", ">", ">=", "<>" or "><".
+type PortOp struct {
+	Op     string
+	Lo, Hi uint16
+}
+
+// Flags is a test of TCP's flags: of those in Mask those in Set are set. The zero
+// value is `flags any`.
+type Flags struct{ Set, Mask packet.Flags }
+
+// ICMPType is a type and perhaps a code.
+type ICMPType struct {
+	Type uint8
+	Code int // -1: any
+}
+
+// Translate is nat-to, rdr-to, binat-to or af-to of a rule.
+type Translate struct {
+	Kind string
+	To   []Host
+	Port *PortOp
+	Text string // as it is written
+}
+
+// Translation is a rule of the old grammar: nat, rdr or binat.
+type Translation struct {
+	Line int
+	Kind string // "nat", "rdr", "binat"
+	No   bool   // leaves alone what it matches
+	Pass bool   // what it matches is not filtered
+	Match
+	Tag    string
+	To     []Host
+	Port   *PortOp
+	Static bool
+	Text   string // behind "->"
+}
+
+// Anchor is a place at which other rules are evaluated.
+type Anchor struct {
+	Line    int
+	Keyword string // "anchor", "nat-anchor", "rdr-anchor", "binat-anchor", "scrub-anchor", "dummynet-anchor"
+	Name    string // "" for rules without a name
+	Match
+	Inline bool // the rules are here
+	Body   []Statement
+}
+
+// Load fills an anchor from a file.
+type Load struct {
+	Line         int
+	Anchor, File string
+}
+
+// Antispoof refuses addresses of interfaces by which they do not come.
+type Antispoof struct {
+	Line   int
+	Log    string
+	Quick  bool
+	On     []Iface
+	Family Family
+	Label  string
+}
+
+// Scrub is normalization in the old grammar.
+type Scrub struct {
+	Line int
+	No   bool
+	Match
+	Options []string
+}
+
+// Include reads another file in its place.
+type Include struct {
+	Line int
+	File string
+}
+
+// Ignored is a statement that decides no packet: a queue.
+type Ignored struct {
+	Line int
+	Text string
+}
+
+// Unread is a statement that could not be read.
+type Unread struct {
+	Line int
+	Text string
+}
+
+func (s *Macro) place() int       { return s.Line }
+func (s *Option) place() int      { return s.Line }
+func (s *Table) place() int       { return s.Line }
+func (s *Rule) place() int        { return s.Line }
+func (s *Translation) place() int { return s.Line }
+func (s *Anchor) place() int      { return s.Line }
+func (s *Load) place() int        { return s.Line }
+func (s *Antispoof) place() int   { return s.Line }
+func (s *Scrub) place() int       { return s.Line }
+func (s *Include) place() int     { return s.Line }
+func (s *Ignored) place() int     { return s.Line }
+func (s *Unread) place() int      { return s.Line }

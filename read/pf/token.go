@@ -1,0 +1,207 @@
+package pf
+
+import (
+	"fmt"
+	"strings"
+)
+
+// kind is what a token is.
+type kind uint8
+
+const (
+	endOfText kind = iota
+	newline
+	sign   // one of ( ) { } < > ! = / , or an operator of two of them
+	word   // letters, digits and most signs
+	quoted // "…"
+)
+
+type token struct {
+	kind kind
+	text string
+	line int
+}
+
+// is reports whether the token is that word or sign, unquoted.
+func (t token) is(text string) bool { return t.text == text && (t.kind == word || t.kind == sign) }
+
+func (t token) String() string {
+	switch t.kind {
+	case endOfText:
+		return "the end of the file"
+	case newline:
+		return "the end of the line"
+	case quoted:
+		return `"` + t.text + `"`
+	}
+	return t.text
+}
+
+// source is a text that is read: the file, or the value of a macro in it.
+type source struct {
+	text string
+	at   int
+	name string // of the macro; "" of the file
+}
+
+// lexer makes tokens one by one, because a macro is known from its line on.
+type lexer struct {
+	sources []source // the last is read first
+	line    int      // of the file
+	macros  map[string]string
+	left    int // how many more macros may be put in
+}
+
+// mostMacros bounds the work for macros that contain each other.
+const mostMacros = 100_000
+
+func newLexer(text string) *lexer {
+	return &lexer{sources: []source{{text: text}}, line: 1, macros: map[string]string{}, left: mostMacros}
+}
+
+const none = 0
+
+// peek returns the next byte; none at the end of the file. A backslash joins the
+// next line, in comments too.
+func (l *lexer) peek() byte {
+	for {
+		s := &l.sources[len(l.sources)-1]
+		switch {
+		case s.at >= len(s.text) && len(l.sources) > 1:
+			l.sources = l.sources[:len(l.sources)-1]
+		case s.at >= len(s.text):
+			return none
+		case strings.HasPrefix(s.text[s.at:], "\\\n"):
+			s.at += 2
+			if s.name == "" {
+				l.line++
+			}
+		default:
+			return s.text[s.at]
+		}
+	}
+}
+
+func (l *lexer) skip() {
+	s := &l.sources[len(l.sources)-1]
+	if s.text[s.at] == '\n' && s.name == "" {
+		l.line++
+	}
+	s.at++
+}
+
+// while takes bytes as long as they fit.
+func (l *lexer) while(fits func(byte) bool) string {
+	var b strings.Builder
+	for c := l.peek(); c != none && fits(c); c = l.peek() {
+		b.WriteByte(c)
+		l.skip()
+	}
+	return b.String()
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
+
+func alnum(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// inWord reports whether a word goes on with the byte (allowed_in_string in
+// pfctl's parse.y).
+func inWord(c byte) bool {
+	return c > ' ' && c < 0x7f && !strings.ContainsRune("(){}<>!=/#,", rune(c))
+}
+
+// operators are the signs of two bytes.
+var operators = []string{"<>", "<=", "><", ">=", "!=", "->"}
+
+// next returns the next token. The error is one of the text.
+func (l *lexer) next() (token, error) {
+	l.while(blank)
+	c := l.peek()
+	if c == '#' {
+		l.while(func(c byte) bool { return c != '\n' })
+		c = l.peek()
+	}
+	at := l.line
+	switch {
+	case c == none:
+		return token{endOfText, "", at}, nil
+	case c == '\n':
+		l.skip()
+		return token{newline, "\n", at}, nil
+	case c == '"' || c == '\'':
+		return l.quote(c)
+	case c == '$':
+		return l.macro()
+	case strings.IndexByte("(){}<>!=/,", c) >= 0 || c == '-':
+		return l.sign(c)
+	case alnum(c) || c == ':' || c == '_' || c == '*' || c == '@' || c == '+' || c == '%':
+		return token{word, l.while(inWord), at}, nil
+	}
+	l.skip()
+	return token{}, fmt.Errorf("a statement cannot have %q here", c)
+}
+
+// sign reads one sign or an operator of two; a "-" before more is a word.
+func (l *lexer) sign(c byte) (token, error) {
+	at := l.line
+	l.skip()
+	two := string(c) + string(l.peek())
+	for _, o := range operators {
+		if o == two {
+			l.skip()
+			return token{sign, o, at}, nil
+		}
+	}
+	if c == '-' && inWord(l.peek()) {
+		return token{word, "-" + l.while(inWord), at}, nil
+	}
+	return token{sign, string(c), at}, nil
+}
+
+// quote reads a string. A line break in it counts as nothing, and a backslash
+// keeps the quote.
+func (l *lexer) quote(end byte) (token, error) {
+	at := l.line
+	l.skip()
+	var b strings.Builder
+	for {
+		c := l.peek()
+		switch c {
+		case none:
+			return token{}, fmt.Errorf("the string that begins on line %d does not end", at)
+		case end:
+			l.skip()
+			return token{quoted, b.String(), at}, nil
+		case '\n':
+			l.skip()
+			continue
+		case '\\':
+			l.skip()
+			if next := l.peek(); next == end || next == ' ' || next == '\t' {
+				c = next
+			} else {
+				b.WriteByte('\\')
+				continue
+			}
+		}
+		b.WriteByte(c)
+		l.skip()
+	}
+}
+
+// macro puts the value of a macro in the place of its name.
+func (l *lexer) macro() (token, error) {
+	l.skip()
+	name := l.while(func(c byte) bool { return alnum(c) || c == '_' })
+	value, ok := l.macros[name]
+	if !ok {
+		return token{}, fmt.Errorf("macro %q is not defined", name)
+	}
+	if l.left--; l.left < 0 || len(l.sources) > 32 {
+		return token{}, fmt.Errorf("macro %q contains itself, or too much", name)
+	}
+	l.sources = append(l.sources, source{text: value + " ", name: name})
+	return l.next()
+}
