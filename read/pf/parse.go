@@ -24,9 +24,10 @@ type parser struct {
 	*lexer
 	config *Config
 	tok    token
-	depth  int    // of inline anchors
-	stage  int    // the part of the file, in the order that FreeBSD enforces
-	answer string // what `block` alone does here: set block-policy
+	depth  int      // of inline anchors
+	stage  int      // the part of the file, in the order that FreeBSD enforces
+	answer string   // what `block` alone does here: set block-policy
+	words  []string // of the statement, as far as it was read
 	tables map[string]*Table
 	seen   []overload
 	route  string // route-to before the family, until its rule is made
@@ -55,6 +56,7 @@ func (p *parser) advance() {
 		p.tok.line = p.line
 		p.refuse("%v", err)
 	}
+	p.words = append(p.words, p.tok.String())
 	p.tok = t
 }
 
@@ -164,6 +166,7 @@ func (p *parser) statements(inline bool) []Statement {
 // its line.
 func (p *parser) guarded() (s Statement) {
 	start := p.tok
+	p.words = nil
 	defer func() {
 		r := recover()
 		if r == nil {
@@ -174,7 +177,7 @@ func (p *parser) guarded() (s Statement) {
 			panic(r)
 		}
 		p.config.Problems = append(p.config.Problems, bad.Problem)
-		s = &Unread{start.line, start.text + p.restOfLine()}
+		s = &Unread{start.line, strings.Join(append(p.words, p.restOfLine()...), " ")}
 	}()
 	s = p.statement()
 	if p.tok.kind != newline && p.tok.kind != endOfText && (p.depth == 0 || !p.tok.is("}")) {
@@ -184,18 +187,17 @@ func (p *parser) guarded() (s Statement) {
 }
 
 // restOfLine reads up to the end of the line, whatever stands there.
-func (p *parser) restOfLine() string {
-	var b strings.Builder
+func (p *parser) restOfLine() []string {
+	var out []string
 	for p.tok.kind != newline && p.tok.kind != endOfText {
-		b.WriteString(" " + p.tok.text)
+		out = append(out, p.tok.String())
 		t, err := p.next()
-		if err == nil {
-			p.tok = t
-		} else {
-			p.tok.text = ""
+		if err != nil {
+			t = token{word, "?", p.line}
 		}
+		p.tok = t
 	}
-	return b.String()
+	return out
 }
 
 // The parts of a file, in the order that FreeBSD and macOS enforce.
