@@ -2,6 +2,7 @@ package pf
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -72,6 +73,8 @@ func (p *parser) consistent(r *Rule) {
 		p.refuse("icmp-type only applies to icmp, and icmp6-type to icmp6")
 	case r.Action == Block && r.AllowOpts:
 		p.refuse("allow-opts can only stand in pass rules")
+	case r.Action == Block && strings.HasPrefix(r.Answer, "return-rst") && !only(packet.TCP):
+		p.refuse("return-rst only applies to tcp")
 	case r.Flags != nil && r.Flags.Mask != 0 && len(r.Protos) > 0 && !slices.Contains(r.Protos, packet.TCP):
 		p.refuse("flags only applies to tcp")
 	case r.Fragment && (len(r.From.Ports)+len(r.To.Ports) > 0 || len(r.Types) > 0 || r.Flags != nil):

@@ -12,10 +12,8 @@
 // # How rules become chains
 //
 // pf tries all rules, and the last one that matches decides, unless a quick one
-// ends it before. A packet.Filter tries rules until one decides. So a rule that is
-// not quick writes its number into a field that pf does not know, and the last step
-// does what the number says; tags are kept likewise. An anchor's rules are put in
-// where it stands, under its own conditions.
+// ends it before. A packet.Filter tries rules until one decides: see cross. An
+// anchor's rules are put in where it stands, under its own conditions.
 //
 // pf knows no hooks. A packet is judged where it comes in and where it goes out:
 // input is the first, output the second, forward both. What has a state passes

@@ -2,6 +2,8 @@ package pf
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -83,14 +85,14 @@ func (c *Config) explicit(r *Rule) {
 			r.Family = f
 		}
 	}
+	if r.Flags != nil && len(r.Protos) > 0 && r.Protos[0] != packet.TCP {
+		r.Flags = nil
+	}
 	if r.Action != Pass || r.State == NoState {
 		return
 	}
 	if r.Flags == nil && !r.Fragment && (len(r.Protos) == 0 || r.Protos[0] == packet.TCP) {
 		r.Flags = &Flags{Set: packet.SYN, Mask: packet.SYN | packet.ACK}
-	}
-	if r.Flags != nil && len(r.Protos) > 0 && r.Protos[0] != packet.TCP {
-		r.Flags = nil
 	}
 	switch {
 	case c.Dialect != OpenBSD && r.State == DefaultState:
@@ -98,15 +100,29 @@ func (c *Config) explicit(r *Rule) {
 	case c.Dialect == OpenBSD && r.State == KeepState && len(r.Options) == 0:
 		r.State = DefaultState
 	}
-	if len(r.Rates) > 0 {
-		r.Options = tracked(r.Options)
-	}
+	r.Options = c.counted(r)
 }
 
-// tracked adds what pf makes of limits for each source.
-func tracked(options []string) []string {
-	if slices.Contains(options, "source-track rule") || slices.Contains(options, "source-track global") {
-		return options
+// counted adds what pfctl makes of limits: how sources are tracked, and how long,
+// and shorter timeouts where there are many states.
+func (c *Config) counted(r *Rule) []string {
+	options := slices.Clone(r.Options)
+	add := func(name, text string) {
+		if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, name) }) {
+			options = append(options, text)
+		}
 	}
-	return append([]string{"source-track rule"}, options...)
+	for _, rate := range r.Rates {
+		if strings.HasPrefix(rate.Name, "max-src-") && !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "source-track") }) {
+			options = append([]string{"source-track rule"}, options...)
+		}
+		if rate.Name == "max-src-conn-rate" {
+			add("src.track", "src.track "+strconv.FormatUint(rate.Seconds, 10))
+		}
+		if rate.Name == "max" {
+			add("adaptive.start", "adaptive.start "+strconv.FormatUint(rate.Count*60/100, 10))
+			add("adaptive.end", "adaptive.end "+strconv.FormatUint(rate.Count*120/100, 10))
+		}
+	}
+	return options
 }

@@ -23,6 +23,9 @@ type Options struct {
 	Anchors func(name string) (*Config, bool)
 	// Files returns a file of addresses for a table; nil, or an error: not known.
 	Files func(name string) ([]byte, error)
+	// Skip are interfaces and groups that the kernel leaves alone, beside those of
+	// `set skip` in the text: pfctl -sr does not print it.
+	Skip []string
 	// Refuses says that the kernel refuses what no rule matches
 	// (net.pf.default_to_drop of FreeBSD).
 	Refuses bool
@@ -88,6 +91,7 @@ type reader struct {
 	limited  map[string]*Rule             // the rule that fills a table with sources over its limit; nil: several
 	skip     []Iface                      // set skip
 	tags     []string                     // that some rule asks for, in order
+	ordered  bool                         // rules depend on what earlier ones did to the packet
 	sets     map[string]contents          // of tables, so that each is made once
 	loopback []string                     // names of loopback interfaces
 
@@ -95,6 +99,8 @@ type reader struct {
 	dir       Dir
 	chain     *packet.Chain
 	decisions []packet.Step // of rules that are not quick, by the number that they leave
+	quick     []packet.Step // where the order does not count
+	later     []packet.Step // likewise, of rules that are not quick, as they stand
 	anchor    string        // whose rules are read
 }
 
@@ -102,12 +108,16 @@ type reader struct {
 func (r *reader) survey(lines []Statement) {
 	r.tables, r.limited = map[string]map[string]*Table{}, map[string]*Rule{}
 	r.loopback = []string{"lo", "lo0"}
+	for _, name := range r.opt.Skip {
+		r.skip = append(r.skip, Iface{Name: name})
+	}
 	r.surveyIn("", lines)
 	for _, l := range r.opt.Links {
 		r.isLoopback(l.Name)
 	}
 	slices.Sort(r.tags)
 	r.tags = slices.Compact(r.tags)
+	r.ordered = r.ordered || len(r.tags) > 0
 }
 
 func (r *reader) surveyIn(anchor string, lines []Statement) {
@@ -142,6 +152,7 @@ func join(anchor, name string) string {
 
 func (r *reader) surveyRule(s *Rule) {
 	r.surveyMatch(s.Match)
+	r.ordered = r.ordered || s.Action == Matches && len(s.Translate) > 0
 	for _, rate := range s.Rates {
 		if rate.Overload == "" {
 			continue
@@ -223,7 +234,11 @@ func eachAnchor(lines []Statement, f func(*Anchor)) {
 }
 
 // cross adds what the rules do with packets that cross an interface in one
-// direction. The rules are tried in their order, and which one matched last is
+// direction.
+//
+// Where no rule depends on what an earlier one did to the packet, the quick rules
+// come first in their order, and then the others in the reverse one: the first that
+// matches decides. Else they are tried in their order, and which one matched last is
 // written down in the connection's mark, of which pf knows nothing; so are tags, in
 // the packet's.
 func (r *reader) cross(dir Dir) {
@@ -234,8 +249,13 @@ func (r *reader) cross(dir Dir) {
 	r.emit("set skip", packet.OutcomeAccept, r.ifaces(r.skip, dir == Out))
 	r.emit("state", packet.OutcomeAccept, states(packet.Established, packet.Related))
 	r.chain.Rules = append(r.chain.Rules, r.translations(r.Lines, nil)...)
+	r.quick, r.later = nil, nil
 	r.statements(r.Lines, nil)
-	r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: append(r.last(0), r.unmatched())})
+	if r.ordered {
+		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: append(r.last(0), r.unmatched())})
+	} else {
+		r.chain.Rules = slices.Concat(r.chain.Rules, r.quick, reversed(r.later), []packet.Step{r.unmatched()})
+	}
 	r.filter.Base = append(r.filter.Base, r.chain)
 }
 
@@ -243,6 +263,9 @@ func (r *reader) cross(dir Dir) {
 // interface, and of one that comes in or begins its way here its tag.
 func (r *reader) undecided() {
 	r.decisions = nil
+	if !r.ordered {
+		return
+	}
 	ws := []packet.Write{{Field: packet.FieldCTMark, Mask: packet.Ones(32)}}
 	if r.dir == In || r.hook == packet.Output {
 		ws = append(ws, packet.Write{Field: packet.FieldMark, Mask: packet.Ones(32)})
@@ -313,7 +336,7 @@ func (r *reader) statements(lines []Statement, guard packet.Cond) {
 // unread is a statement of which nobody knows what it decides.
 func (r *reader) unread(s *Unread, guard packet.Cond) {
 	cond := r.unknown(fmt.Sprintf("the statement on line %d matches: %s", s.Line, s.Text), true)
-	r.chain.Rules = append(r.chain.Rules, packet.Step{
+	r.decide(packet.Step{
 		Cond: guarded(guard, cond), Outcome: packet.OutcomeUnknown,
 		Place: packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: s.Line, Text: s.Text},
 	})
@@ -335,13 +358,34 @@ func (r *reader) anchored(a *Anchor, guard packet.Cond) {
 	if !r.applies(a.Match) {
 		return
 	}
-	outer, before := r.anchor, len(r.decisions)
+	outer, before, later := r.anchor, len(r.decisions), len(r.later)
 	r.anchor = join(outer, a.Name)
 	r.statements(r.body(a), guarded(guard, r.match(a.Match, "")))
 	r.anchor = outer
-	if a.Quick && len(r.decisions) > before {
+	switch {
+	case !a.Quick:
+	case r.ordered && len(r.decisions) == before:
+	case r.ordered:
 		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: r.last(before)})
+	default:
+		r.quick = append(r.quick, reversed(r.later[later:])...)
+		r.later = r.later[:later]
 	}
+}
+
+// decide adds a step that ends the evaluation.
+func (r *reader) decide(s packet.Step) {
+	if r.ordered {
+		r.chain.Rules = append(r.chain.Rules, s)
+		return
+	}
+	r.quick = append(r.quick, s)
+}
+
+func reversed(steps []packet.Step) []packet.Step {
+	out := slices.Clone(steps)
+	slices.Reverse(out)
+	return out
 }
 
 func (r *reader) rule(s *Rule, guard packet.Cond) {
@@ -349,8 +393,28 @@ func (r *reader) rule(s *Rule, guard packet.Cond) {
 		return
 	}
 	place := packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: s.Line, Name: s.Label, Text: r.ruleText(s)}
-	step := packet.Step{Cond: guarded(guard, r.ruleCond(s)), Outcome: packet.OutcomeContinue, Place: place}
-	decision := r.decision(s, place)
+	cond, decision := guarded(guard, r.ruleCond(s)), r.decision(s, place)
+	if s.Action == Matches && s.Quick {
+		// No manual says what comes behind it.
+		r.decide(packet.Step{Cond: packet.All{cond, r.unknown("a quick match ends the evaluation", true)}, Outcome: packet.OutcomeUnknown, Place: place})
+	}
+	if r.ordered {
+		r.inOrder(s, cond, decision)
+		return
+	}
+	decision.Cond = cond
+	switch {
+	case s.Action == Matches:
+	case s.Quick:
+		r.quick = append(r.quick, decision)
+	default:
+		r.later = append(r.later, decision)
+	}
+}
+
+// inOrder adds a rule where the order counts.
+func (r *reader) inOrder(s *Rule, cond packet.Cond, decision packet.Step) {
+	step := packet.Step{Cond: cond, Outcome: packet.OutcomeContinue, Place: decision.Place}
 	switch {
 	case s.Action == Matches:
 		step.Writes = decision.Writes

@@ -252,7 +252,11 @@ func (r *reader) longest(entries []Entry) contents {
 	if !ok {
 		return contents{}
 	}
-	slices.SortStableFunc(of, func(a, b Entry) int { return cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()) })
+	// Of two entries for one network the first stays (pfr_ina_define in pf_table.c).
+	slices.SortStableFunc(of, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), a.Prefix.Addr().Compare(b.Prefix.Addr()))
+	})
+	of = slices.CompactFunc(of, func(a, b Entry) bool { return a.Prefix == b.Prefix })
 	var set netipx.IPSetBuilder
 	for _, e := range of {
 		if e.Not {

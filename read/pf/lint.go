@@ -123,6 +123,9 @@ func (l *linter) iface(line int, i Iface) {
 }
 
 func (l *linter) rule(r *Rule) {
+	if r.Action == Matches && r.Quick {
+		l.say(r.Line, "leave quick out", "no manual says what becomes of packets behind a match rule that is quick")
+	}
 	for _, rate := range r.Rates {
 		if strings.HasPrefix(rate.Name, "max-src-conn") && !slices.Contains(r.Protos, packet.TCP) {
 			l.say(r.Line, "limit TCP alone", "%s counts completed handshakes of TCP and does nothing for other protocols", rate.Name)

@@ -42,6 +42,9 @@ type overload struct {
 type refusal struct{ Problem }
 
 func (p *parser) refuse(format string, args ...any) {
+	if p.tok.kind == bad { // what is wrong with it counts, not where it stands
+		format, args = "%s", []any{p.tok.text}
+	}
 	panic(refusal{Problem{Line: p.tok.line, Text: fmt.Sprintf(format, args...)}})
 }
 
@@ -51,13 +54,8 @@ func (p *parser) problem(line int, hint, format string, args ...any) {
 }
 
 func (p *parser) advance() {
-	t, err := p.next()
-	if err != nil {
-		p.tok.line = p.line
-		p.refuse("%v", err)
-	}
 	p.words = append(p.words, p.tok.String())
-	p.tok = t
+	p.tok = p.next()
 }
 
 func (p *parser) take(text string) bool {
@@ -87,7 +85,7 @@ func (p *parser) expect(text string) {
 // str is a string of the grammar: quoted, or a word that is no keyword.
 func (p *parser) str(what string) string {
 	t := p.tok
-	if t.kind != quoted && t.kind != word {
+	if t.kind != quoted && t.kind != word || t.text == "" {
 		p.refuse("%s where %s belongs", t, what)
 	}
 	if t.kind == word && isKeyword(t.text) {
@@ -191,11 +189,7 @@ func (p *parser) restOfLine() []string {
 	var out []string
 	for p.tok.kind != newline && p.tok.kind != endOfText {
 		out = append(out, p.tok.String())
-		t, err := p.next()
-		if err != nil {
-			t = token{word, "?", p.line}
-		}
-		p.tok = t
+		p.tok = p.next()
 	}
 	return out
 }
@@ -300,11 +294,11 @@ var options = map[string]int{
 }
 
 func (p *parser) option() Statement {
-	p.enter(partOptions)
 	o := &Option{Line: p.tok.line}
 	if p.depth > 0 {
 		p.refuse("`set` cannot stand in the braces of an anchor")
 	}
+	p.enter(partOptions)
 	p.advance()
 	name := p.raw("an option")
 	n, known := options[name]
@@ -335,6 +329,9 @@ func (p *parser) policy(word string) {
 func (p *parser) optionWords(n int) []string {
 	var words []string
 	for p.tok.kind != newline && p.tok.kind != endOfText {
+		if p.tok.kind == bad || p.tok.text == "" {
+			p.refuse("%s in an option", p.tok)
+		}
 		words = append(words, p.tok.text)
 		p.advance()
 	}

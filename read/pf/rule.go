@@ -193,23 +193,29 @@ func (p *parser) oldRoute() {
 // pool reads the addresses behind route-to, nat-to, "->", up to the next keyword.
 func (p *parser) pool() string {
 	var words []string
-	depth := 0
-	for p.tok.kind != newline && p.tok.kind != endOfText {
-		if depth == 0 && p.tok.kind == word && isKeyword(p.tok.text) && !slices.Contains(poolWords, p.tok.text) || depth == 0 && p.tok.is("}") {
-			break
+	for depth := 0; ; {
+		end := p.tok.kind == newline || p.tok.kind == endOfText
+		switch {
+		case end && depth > 0, p.tok.kind == bad, depth < 0:
+			p.refuse("%s where addresses belong", p.tok)
+		case end, depth == 0 && (p.tok.is("}") || p.tok.kind == word && isKeyword(p.tok.text) && !slices.Contains(poolWords, p.tok.text)):
+			return joinSigns(words)
 		}
-		depth += strings.Count(p.sign1(), "(") + strings.Count(p.sign1(), "{") - strings.Count(p.sign1(), ")") - strings.Count(p.sign1(), "}")
-		words = append(words, p.tok.text)
+		depth += p.nesting()
+		words = append(words, p.tok.String())
 		p.advance()
 	}
-	return joinSigns(words)
 }
 
-func (p *parser) sign1() string {
-	if p.tok.kind == sign {
-		return p.tok.text
+// nesting is how much deeper a bracket leads.
+func (p *parser) nesting() int {
+	switch {
+	case p.tok.is("("), p.tok.is("{"):
+		return 1
+	case p.tok.is(")"), p.tok.is("}"):
+		return -1
 	}
-	return ""
+	return 0
 }
 
 // poolWords are keywords that go on with a pool.
@@ -649,9 +655,9 @@ func (p *parser) effect() string {
 		return strings.Join(words, " ")
 	}
 	for depth := 0; ; {
-		depth += strings.Count(p.sign1(), "(") - strings.Count(p.sign1(), ")")
-		words = append(words, p.tok.text)
-		if p.tok.kind == newline || p.tok.kind == endOfText {
+		depth += p.nesting()
+		words = append(words, p.tok.String())
+		if p.tok.kind == bad || p.tok.kind == newline || p.tok.kind == endOfText {
 			p.refuse("the parenthesis behind %q is not closed", name)
 		}
 		p.advance()

@@ -14,6 +14,7 @@ const (
 	sign   // one of ( ) { } < > ! = / , or an operator of two of them
 	word   // letters, digits and most signs
 	quoted // "…"
+	bad    // no token: its text says why
 )
 
 type token struct {
@@ -106,17 +107,17 @@ func alnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// inWord reports whether a word goes on with the byte (allowed_in_string in
-// pfctl's parse.y).
+// inWord reports whether a word goes on with the byte: those of allowed_in_string in
+// pfctl's parse.y but for the backslash, which no name has.
 func inWord(c byte) bool {
-	return c > ' ' && c < 0x7f && !strings.ContainsRune("(){}<>!=/#,", rune(c))
+	return c > ' ' && c < 0x7f && !strings.ContainsRune("(){}<>!=/#,\\", rune(c))
 }
 
 // operators are the signs of two bytes.
 var operators = []string{"<>", "<=", "><", ">=", "!=", "->"}
 
-// next returns the next token. The error is one of the text.
-func (l *lexer) next() (token, error) {
+// next returns the next token.
+func (l *lexer) next() token {
 	l.while(blank)
 	c := l.peek()
 	if c == '#' {
@@ -126,10 +127,10 @@ func (l *lexer) next() (token, error) {
 	at := l.line
 	switch {
 	case c == none:
-		return token{endOfText, "", at}, nil
+		return token{endOfText, "", at}
 	case c == '\n':
 		l.skip()
-		return token{newline, "\n", at}, nil
+		return token{newline, "\n", at}
 	case c == '"' || c == '\'':
 		return l.quote(c)
 	case c == '$':
@@ -137,32 +138,36 @@ func (l *lexer) next() (token, error) {
 	case strings.IndexByte("(){}<>!=/,", c) >= 0 || c == '-':
 		return l.sign(c)
 	case alnum(c) || c == ':' || c == '_' || c == '*' || c == '@' || c == '+' || c == '%':
-		return token{word, l.while(inWord), at}, nil
+		return token{word, l.while(inWord), at}
 	}
 	l.skip()
-	return token{}, fmt.Errorf("a statement cannot have %q here", c)
+	return l.bad("a statement cannot have %q here", c)
+}
+
+func (l *lexer) bad(format string, args ...any) token {
+	return token{bad, fmt.Sprintf(format, args...), l.line}
 }
 
 // sign reads one sign or an operator of two; a "-" before more is a word.
-func (l *lexer) sign(c byte) (token, error) {
+func (l *lexer) sign(c byte) token {
 	at := l.line
 	l.skip()
 	two := string(c) + string(l.peek())
 	for _, o := range operators {
 		if o == two {
 			l.skip()
-			return token{sign, o, at}, nil
+			return token{sign, o, at}
 		}
 	}
 	if c == '-' && inWord(l.peek()) {
-		return token{word, "-" + l.while(inWord), at}, nil
+		return token{word, "-" + l.while(inWord), at}
 	}
-	return token{sign, string(c), at}, nil
+	return token{sign, string(c), at}
 }
 
 // quote reads a string. A line break in it counts as nothing, and a backslash
 // keeps the quote.
-func (l *lexer) quote(end byte) (token, error) {
+func (l *lexer) quote(end byte) token {
 	at := l.line
 	l.skip()
 	var b strings.Builder
@@ -170,10 +175,10 @@ func (l *lexer) quote(end byte) (token, error) {
 		c := l.peek()
 		switch c {
 		case none:
-			return token{}, fmt.Errorf("the string that begins on line %d does not end", at)
+			return l.bad("the string that begins on line %d does not end", at)
 		case end:
 			l.skip()
-			return token{quoted, b.String(), at}, nil
+			return token{quoted, b.String(), at}
 		case '\n':
 			l.skip()
 			continue
@@ -192,15 +197,15 @@ func (l *lexer) quote(end byte) (token, error) {
 }
 
 // macro puts the value of a macro in the place of its name.
-func (l *lexer) macro() (token, error) {
+func (l *lexer) macro() token {
 	l.skip()
 	name := l.while(func(c byte) bool { return alnum(c) || c == '_' })
 	value, ok := l.macros[name]
 	if !ok {
-		return token{}, fmt.Errorf("macro %q is not defined", name)
+		return l.bad("macro %q is not defined", name)
 	}
 	if l.left--; l.left < 0 || len(l.sources) > 32 {
-		return token{}, fmt.Errorf("macro %q contains itself, or too much", name)
+		return l.bad("macro %q contains itself, or too much", name)
 	}
 	l.sources = append(l.sources, source{text: value + " ", name: name})
 	return l.next()

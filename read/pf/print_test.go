@@ -1,0 +1,113 @@
+package pf_test
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/fwctl/fwctl/internal/gen"
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/read/pf"
+)
+
+// What is printed reads as what it was printed from, and prints as the same text.
+func TestPrintIsCanonical(t *testing.T) {
+	r := rand.New(rand.NewPCG(gen.Seed(t), 22))
+	for i := range gen.Dose(t, "FWCTL_RULESETS", 300) {
+		d := &draw{Rand: r, dialect: dialects[i%len(dialects)]}
+		c := pf.Parse(d.file(), d.dialect)
+		text := c.Print()
+		again := pf.Parse(text, d.dialect)
+		if !reflect.DeepEqual(placeless(c.Lines), placeless(again.Lines)) || again.Print() != text {
+			t.Fatalf("%v: reads otherwise:\n%s\n%s\n%v", d.dialect, text, again.Print(), again.Problems)
+		}
+	}
+}
+
+// placeless takes out of the statements what printing changes: lines and macros.
+func placeless(lines []pf.Statement) []pf.Statement {
+	lines = slices.DeleteFunc(slices.Clone(lines), func(s pf.Statement) bool { _, macro := s.(*pf.Macro); return macro })
+	for i, s := range lines {
+		v := reflect.New(reflect.TypeOf(s).Elem())
+		v.Elem().Set(reflect.ValueOf(s).Elem())
+		v.Elem().FieldByName("Line").SetInt(0)
+		if a, ok := v.Interface().(*pf.Anchor); ok {
+			a.Body = placeless(a.Body)
+		}
+		lines[i] = v.Interface().(pf.Statement)
+	}
+	return lines
+}
+
+// The rules as pfctl -sr prints them, lists multiplied out and defaults written,
+// mean what the file means: proved for every packet.
+func TestExpandedMeansTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(gen.Seed(t), 23))
+	for i := range gen.Dose(t, "FWCTL_RULESETS", 150) {
+		d := &draw{Rand: r, dialect: dialects[i%len(dialects)], plain: i%2 == 0, apart: true}
+		text := d.file()
+		file := pf.Parse(text, d.dialect)
+		printed := file.Expand().Print()
+		kernel := pf.Parse(printed, d.dialect)
+		if len(kernel.Problems) > 0 || kernel.Expand().Print() != printed {
+			t.Fatalf("%v: %v: printed rules expand to others\n%s\n%s", d.dialect, kernel.Problems, printed, kernel.Expand().Print())
+		}
+		opt := pf.Options{Links: links, Groups: groups, Tables: tablesOf(file)}
+		inKernel := opt
+		inKernel.Skip = newMachine(file).skip
+		for _, is6 := range []bool{false, true} {
+			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
+				equal(t, pf.Filter(translated(kernel, file), hook, is6, inKernel), pf.Filter(file, hook, is6, opt), is6)
+				if t.Failed() {
+					t.Fatalf("%v, %v, IPv6 %v\n%s\n%s", d.dialect, hook, is6, text, printed)
+				}
+			}
+		}
+	}
+}
+
+// translated adds the rules of the old grammar that change packets, which pfctl -sn
+// prints.
+func translated(kernel, file *pf.Config) *pf.Config {
+	out := &pf.Config{Dialect: kernel.Dialect}
+	for _, l := range file.Lines {
+		if _, ok := l.(*pf.Translation); ok {
+			out.Lines = append(out.Lines, l)
+		}
+	}
+	out.Lines = append(out.Lines, kernel.Lines...)
+	return out
+}
+
+func tablesOf(c *pf.Config) func(anchor, name string) ([]pf.Entry, bool) {
+	tables := newMachine(c).tables
+	return func(anchor, name string) ([]pf.Entry, bool) {
+		t := tables[name]
+		if t == nil || anchor != "" {
+			return nil, false
+		}
+		return t.Entries, true
+	}
+}
+
+func equal(t *testing.T, a, b *packet.Filter, is6 bool) {
+	t.Helper()
+	s := packet.NewSpace(is6, hostAddrs(is6), packet.DefaultBudget, a, b)
+	na, err := s.Build(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nb, err := s.Build(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Compare(na, nb, packet.True)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Kind != packet.Equal {
+		fa, fb := *d.Witness.Facts, *d.Witness.Facts
+		t.Errorf("%v %v: %s: %+v %+v", d.Kind, d.Witness.Unknowns, d.Witness.Packet, a.Decide(&fa), b.Decide(&fb))
+	}
+}

@@ -1,0 +1,146 @@
+package pf_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fwctl/fwctl/read/pf"
+)
+
+// trap is a text, what is said of it, and the systems of which that is true.
+type trap struct {
+	text, says string
+	on         []pf.Dialect // nil: all
+}
+
+var (
+	bsd     = []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}
+	notOpen = []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld, pf.MacOS}
+	modern  = []pf.Dialect{pf.OpenBSD, pf.FreeBSD}
+	old     = []pf.Dialect{pf.FreeBSDOld, pf.MacOS}
+	openBSD = []pf.Dialect{pf.OpenBSD}
+)
+
+// What pfctl refuses is refused, in each grammar that refuses it and in no other.
+func TestRefused(t *testing.T) {
+	long := strings.Repeat("x", 64)
+	for _, c := range []trap{
+		{"pass quick in all", "in in a rule", nil},
+		{"pass in on em0 log all", "log in a rule", nil},
+		{`anchor "x" on em0 in`, "in is too much", nil},
+		{"anchor f2b/x", "must be quoted", nil},
+		{"pass in tagged x to port 9", "to in a rule", nil},
+		{"pass in to port 80", "port only applies", nil},
+		{"pass in proto { tcp udp icmp } to port 53", "port only applies", nil},
+		{"pass in proto sctp to port 53", "port only applies", []pf.Dialect{pf.OpenBSD, pf.FreeBSDOld, pf.MacOS}},
+		{"pass in proto { tcp, udp, } all", "} is no protocol", nil},
+		{"pass in from { } to any", "} where an address belongs", nil},
+		{"pass in from 10.0.0.0/33 to any", "no number up to 32", nil},
+		{"pass in proto tcp to port 65536", "is no port", nil},
+		{"pass in proto tcp to port 2000:1000", "goes backwards", modern},
+		{"pass in inet proto icmp6 from 2001:db8::1 to any", "no valid combination", nil},
+		{"pass in from 192.0.2.1 to 2001:db8::1", "no valid combination", nil},
+		{"pass in proto icmp all icmp-type echoreq", "must say its family", nil},
+		{"pass in inet proto icmp6 all icmp6-type echoreq", "must say its family", nil},
+		{"pass in inet proto tcp all icmp-type echoreq", "only applies to icmp", nil},
+		{"pass in on abcdefghijklmnop all", "longer than 15", nil},
+		{"pass in all label " + long, "longer than 63", nil},
+		{"table <" + long[:32] + "> { 192.0.2.1 }", "longer than 31", nil},
+		{"table <t> { 192.0.2.1, }", "} where an address belongs", nil},
+		{"pass in from $nobody to any", "is not defined", nil},
+		{"pass = \"em0\"", "", nil},
+		{"block in all allow-opts", "only stand in pass", nil},
+		{"block in all keep state", "only pass rules", nil},
+		{"block return-rst in all", "return-rst only", nil},
+		{"block in proto udp all flags S/SA", "only applies to tcp", nil},
+		{"pass in all flags SA/S", "must be among", nil},
+		{"pass in proto igmp all user root", "only apply to tcp", openBSD},
+		{"pass in proto tcp all keep state (max-src-nodes 3, source-track global)", "does not go with", nil},
+		{"pass in proto tcp all keep state (max-src-conn-rate 0/1)", "above zero", nil},
+		{"table <t> { }\npass in proto tcp all keep state (max-src-conn-rate 1/1, overload <t>)", "to be persist", nil},
+		{"pass out all ! received-on any", "cannot ask by received-on", old},
+		{"match in all tag x", "has no match rules", old},
+		{"pass in on any all", "keyword", old},
+		{"pass out all nat-to em0", "has no nat-to", old},
+		{"nat on em0 from any to any -> em0", "OpenBSD has no nat rules", openBSD},
+		{"scrub in all", "OpenBSD has no scrub rules", openBSD},
+		{`nat-anchor "x"`, "has no nat-anchor", openBSD},
+		{`dummynet-anchor "x"`, "has no dummynet-anchor", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in route-to 10.0.0.2 all", "all in a rule", openBSD},
+		{"pass in all route-to 10.0.0.2", "before the family", notOpen},
+		{"set reassemble yes", "no option", old},
+		{"pass in all\nset skip on lo0", "must be in order", notOpen},
+		{"pass in all\nset limit states 1", "must be in order", notOpen},
+		{"anchor \"x\" {\n set skip on lo0\n}", "braces of an anchor", nil},
+		{"anchor \"x\" {\n table <t> { 192.0.2.1 }\n}", "no table in the braces", notOpen},
+		{"pass in all nosuch", "nosuch in a rule", nil},
+		{"pass in \"em0", "does not end", nil},
+		{"nonsense", "where \"=\" belongs", nil},
+		{"anchor \"x\" {\npass in all\n", "not closed", nil},
+		{"pass in from 10.0.0.9 - 10.0.0.1 to any", "ends no range", nil},
+		{"pass in proto 0 all", "protocol 0", nil},
+		{"a = \"$a\"\npass in from $a to any", "contains itself", nil},
+	} {
+		for _, d := range dialects {
+			ps := pf.Parse(c.text+"\n", d).Problems
+			said := slices.ContainsFunc(ps, func(p pf.Problem) bool { return strings.Contains(p.Text, c.says) && p.Line > 0 })
+			if want := c.on == nil || slices.Contains(c.on, d); said != want {
+				t.Errorf("%v, %q: %v", d, c.text, ps)
+			}
+		}
+	}
+}
+
+// What pfctl takes and what then does not do what it seems to say is found.
+func TestLint(t *testing.T) {
+	for _, c := range []trap{
+		{"pass in from any to { ! 192.0.2.1, ! 192.0.2.2 }", "match everything", nil},
+		{"pass in from { 10/8, !10.1/16 } to any", "match everything", nil},
+		{"pass in on { em0 ! em1 } all", "matches every interface", nil},
+		{"pass in on em all", "is no group", bsd},
+		{"pass in on em all", "no interface groups", []pf.Dialect{pf.MacOS}},
+		{"pass in on egress all", "does not keep the group egress", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in on lo all", "no interface groups", []pf.Dialect{pf.MacOS}},
+		{"set skip on lo", "as lo0 alone", []pf.Dialect{pf.MacOS}},
+		{"pass in from (self) to any", "empty on macOS", []pf.Dialect{pf.MacOS}},
+		{"pass in from self to any", "one rule for each address", nil},
+		{"pass in from 10.0.0.1-10.0.0.9 to any", "name of a host", nil},
+		{"pass in from www.example.org to any", "is looked up", nil},
+		{"table <t> { www.example.org }", "is looked up", nil},
+		{"pass in from <nobody> to any", "is not defined", nil},
+		{"pass in proto udp all keep state (max-src-conn-rate 1/1)", "nothing for other protocols", nil},
+		{"pass in all label 'a\"b'", "unescaped", nil},
+		{"pass in proto tcp to port 2000:1000", "goes backwards", old},
+		{"match in quick all", "no manual says", modern},
+	} {
+		for _, d := range dialects {
+			found := pf.Parse(c.text+"\n", d).Lint()
+			said := slices.ContainsFunc(found, func(p pf.Problem) bool { return strings.Contains(p.Text, c.says) && p.Hint != "" && p.Line > 0 })
+			if want := c.on == nil || slices.Contains(c.on, d); said != want {
+				t.Errorf("%v, %q: %v", d, c.text, found)
+			}
+		}
+	}
+	const good = "table <t> { 10/8 !10.1/16 }\nset skip on lo0\nblock all\npass in on em0 proto tcp from { <t>, 192.0.2.1 } to (em0) port { 22 80:90 }\n"
+	for _, d := range dialects {
+		if found := pf.Parse(good, d).Lint(); len(found) > 0 {
+			t.Errorf("%v: %v", d, found)
+		}
+		if len(pf.Parse(good, d).InAnchor()) != 1 {
+			t.Errorf("%v: set in the file of an anchor is not found", d)
+		}
+	}
+}
+
+// One statement that cannot be read does not take the others with it.
+func TestUnreadStatements(t *testing.T) {
+	c := pf.Parse("block all\npass in proto tcp from any to any port 22 future-option 5\npass out all\n", pf.OpenBSD)
+	if len(c.Lines) != 3 || len(c.Problems) != 1 || c.Problems[0].Line != 2 {
+		t.Fatalf("%v %v", c.Lines, c.Problems)
+	}
+	u, ok := c.Lines[1].(*pf.Unread)
+	if !ok || !strings.Contains(u.Text, "future-option 5") || !strings.HasPrefix(u.Text, "pass in proto tcp") {
+		t.Errorf("%+v", c.Lines[1])
+	}
+}
