@@ -197,7 +197,6 @@ func (sys pfSystem) comparable(c *readpf.Config, rs *rules.Ruleset, hook packet.
 	out := packet.All{
 		packet.Not{Cond: one(packet.FieldProto, uint64(foreign))},
 		packet.Not{Cond: packet.All{one(packet.FieldProto, uint64(own)), answers}},
-		packet.Not{Cond: packet.Iface{Pattern: "lo0"}}, packet.Not{Cond: packet.Iface{Out: true, Pattern: "lo0"}}, // Linux has no such interface
 	}
 	if sys.read == readpf.MacOS && hook == packet.Output {
 		out = append(out, packet.Not{Cond: one(packet.FieldDstType, uint64(packet.AddrBroadcast))}) // nor does it know these

@@ -287,7 +287,7 @@ func (d *draw) file() string {
 		b.WriteString("set block-policy " + d.one("drop", "return") + "\n")
 	}
 	if d.chance(50) {
-		b.WriteString("set skip on " + map[bool]string{true: "lo0", false: d.one("lo", "lo0", "{ lo wg }")}[d.dialect == pf.MacOS] + "\n")
+		b.WriteString("set skip on " + map[bool]string{true: d.one("lo0", "lo"), false: d.one("lo", "lo0", "{ lo wg }")}[d.dialect == pf.MacOS] + "\n")
 	}
 	if !d.modern() {
 		for range d.IntN(3) {

@@ -60,7 +60,7 @@ func newMachine(c *pf.Config) *machine {
 // cross judges the packet at an interface, and changes it.
 func (m *machine) cross(c *crossing) packet.Outcome {
 	for _, s := range m.skip {
-		if m.onName(s, c.iface) {
+		if m.onName(s, c.iface) || m.Dialect == pf.MacOS && strings.TrimRight(c.iface, "0123456789") == s {
 			return packet.OutcomeAccept
 		}
 	}

@@ -107,7 +107,7 @@ type reader struct {
 // survey notes what counts for the whole text, wherever it stands.
 func (r *reader) survey(lines []Statement) {
 	r.tables, r.limited = map[string]map[string]*Table{}, map[string]*Rule{}
-	r.loopback = []string{"lo", "lo0"}
+	r.loopback = []string{"lo"}
 	for _, name := range r.opt.Skip {
 		r.skip = append(r.skip, Iface{Name: name})
 	}
@@ -246,7 +246,7 @@ func (r *reader) cross(dir Dir) {
 	name := map[Dir]string{In: "in", Out: "out"}[dir]
 	r.chain = &packet.Chain{Name: name, Policy: packet.OutcomeAccept}
 	r.undecided()
-	r.emit("set skip", packet.OutcomeAccept, r.ifaces(r.skip, dir == Out))
+	r.emit("set skip", packet.OutcomeAccept, r.skipped(r.skip, dir == Out))
 	r.emit("state", packet.OutcomeAccept, states(packet.Established, packet.Related))
 	r.chain.Rules = append(r.chain.Rules, r.translations(r.Lines, nil)...)
 	r.quick, r.later = nil, nil

@@ -195,16 +195,20 @@ func (r *reader) ifaces(is []Iface, out bool) packet.Cond {
 	return c
 }
 
-// iface is a test for an interface or one of a group. The loopback interface goes
-// by the name "lo" too, which a policy calls it.
+// iface is a test for an interface or one of a group. The loopback interface lo0 goes
+// by the name "lo", as a policy calls it.
 func (r *reader) iface(name string, out bool) packet.Cond {
 	exact := packet.Iface{Out: out, Pattern: name}
 	last := name[len(name)-1]
 	switch {
 	case name == "any":
 		return packet.Not{Cond: r.iface("lo", out)}
-	case name == "lo0", name == "lo" && r.Dialect != MacOS:
-		return r.loopbacks(name, out)
+	case name == "lo0":
+		return packet.Iface{Out: out, Pattern: "lo"}
+	case name == "lo" && r.Dialect == MacOS:
+		return packet.Never // no interface is called so
+	case name == "lo":
+		return r.loopbacks(out)
 	case r.Dialect == MacOS, last >= '0' && last <= '9':
 		return exact
 	}
@@ -225,23 +229,36 @@ func (r *reader) iface(name string, out bool) packet.Cond {
 	return packet.Any{exact, r.unknown("it "+way+" an interface of group "+name, true)}
 }
 
-// loopbacks is the group lo, or lo0.
-func (r *reader) loopbacks(name string, out bool) packet.Cond {
-	names := r.loopback
-	if name == "lo0" {
-		names = names[:2]
-	}
+// loopbacks is the group lo.
+func (r *reader) loopbacks(out bool) packet.Cond {
 	c := packet.Any{}
-	for _, n := range names {
+	for _, n := range r.loopback {
 		c = append(c, packet.Iface{Out: out, Pattern: n})
 	}
 	return c
 }
 
-// isLoopback notes an interface of the driver lo.
+// skipped is a test for the interfaces of `set skip`; macOS compares the beginning of
+// the name with a driver's.
+func (r *reader) skipped(is []Iface, out bool) packet.Cond {
+	c := packet.Any{}
+	for _, i := range is {
+		one := r.iface(i.Name, out)
+		if r.Dialect == MacOS && i.Name == "lo" {
+			one = r.loopbacks(out)
+		}
+		if i.Not {
+			one = packet.Not{Cond: one}
+		}
+		c = append(c, one)
+	}
+	return c
+}
+
+// isLoopback notes another interface of the driver lo.
 func (r *reader) isLoopback(name string) {
 	unit, ok := strings.CutPrefix(name, "lo")
-	if ok && unit != "" && strings.Trim(unit, "0123456789") == "" && !slices.Contains(r.loopback, name) {
+	if ok && unit != "" && unit != "0" && strings.Trim(unit, "0123456789") == "" && !slices.Contains(r.loopback, name) {
 		r.loopback = append(r.loopback, name)
 	}
 }
