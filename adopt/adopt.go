@@ -62,7 +62,7 @@ func Import(r *Ruleset, lim Limits) (res *Result, err error) {
 		im.left = append(im.left, l...)
 		im.left = append(im.left, unreached(f, k)...)
 		im.rules = append(im.rules, deciding(f)...)
-		fam := newFamily(k, is6, lim)
+		fam := newFamily(k, is6, im.source.over(is6), lim)
 		im.left = append(im.left, fam.lost...)
 		im.families = append(im.families, fam)
 	}
@@ -184,7 +184,8 @@ func (im *importing) refusal() string {
 func deciding(f *packet.Filter) []packet.Place {
 	var out []packet.Place
 	each(f, func(s *packet.Step) {
-		if !slices.Contains(out[max(0, len(out)-1):], s.Place) {
+		written := s.Place.Line+s.Place.Number > 0 || s.Place.Handle > 0 // rather than what a kernel does by itself
+		if written && !slices.Contains(out[max(0, len(out)-1):], s.Place) {
 			out = append(out, s.Place)
 		}
 	})

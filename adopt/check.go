@@ -27,7 +27,7 @@ func (im *importing) check(rs *rules.Ruleset, plans []*plan) (ls []Left, own []s
 	ls = append(ls, im.left...)
 	for _, p := range plans {
 		of := rs.Filter(packet.Input, p.is6)
-		f := newFamily(p.filter, p.is6, im.lim, of)
+		f := newFamily(p.filter, p.is6, im.source.over(p.is6), im.lim, of)
 		accepts := must(f.Where(must(f.Build(of)), packet.OutcomeAccept))
 		ls = append(ls, f.against(accepts, p.why)...)
 		if !im.source.Part {

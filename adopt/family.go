@@ -75,16 +75,16 @@ func apart(f *packet.Filter, is6 bool) *packet.Filter {
 	return &out
 }
 
-// newFamily follows all packets through a filter. Others are filters that are to be
-// compared with it.
-func newFamily(f *packet.Filter, is6 bool, lim Limits, others ...*packet.Filter) *family {
+// newFamily follows packets through a filter: those that fulfil a condition. Others
+// are filters that are to be compared with it.
+func newFamily(f *packet.Filter, is6 bool, over packet.Cond, lim Limits, others ...*packet.Filter) *family {
 	s := packet.NewSpace(is6, packet.HostAddrs{}, lim.Nodes, append(others, f)...)
 	if lim.Time > 0 {
 		s.Until(time.Now().Add(lim.Time))
 	}
 	out := &family{algebra: algebra{s}, is6: is6, filter: f, names: map[string]packet.Ranges{}, own: ownOf(is6)}
 	out.keys = sorted(f.Unknowns())
-	out.first = out.set(packet.FirstPackets())
+	out.first = out.set(packet.All{packet.FirstPackets(), over})
 	out.frame = out.and(out.first, out.set(s.Frame(packet.Input)))
 	for _, o := range out.own {
 		out.frame = out.less(out.frame, out.set(o.cond))

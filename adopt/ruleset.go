@@ -15,6 +15,17 @@ type Ruleset struct {
 	// Part says that the rules are a part of what their program loads: what that
 	// accepts on its own, loopback and the like, is not in them.
 	Part bool
+	// Over returns the packets of a family that can be held against a policy; nil:
+	// all that begin a flow.
+	Over func(is6 bool) packet.Cond
+}
+
+// over is Over where it is nil, too.
+func (rs *Ruleset) over(is6 bool) packet.Cond {
+	if rs.Over == nil {
+		return packet.All{}
+	}
+	return rs.Over(is6)
 }
 
 // filter returns the filter of a family.

@@ -35,6 +35,8 @@ type Question struct {
 	Budget       int           // nodes of a Space; 0: DefaultBudget
 	// Addrs are the host's own addresses of a family; nil: not known.
 	Addrs func(is6 bool) packet.HostAddrs
+	// Over are the packets that are compared; nil: all that can stand at the hook.
+	Over func(hook packet.Hook, is6 bool) packet.Cond
 }
 
 // Kind is a part of all packets, which a person asks about apart from the
@@ -245,7 +247,7 @@ func (c *comparing) at(h packet.Hook, is6 bool) ([]Part, error) {
 	budget := cmp.Or(c.q.Budget, DefaultBudget)
 	p := &pair{fa: fa, fb: fb, q: c.q, space: packet.NewSpace(is6, c.q.addrs(is6), budget, fa, fb)}
 	var parts []Part
-	err := p.build(h)
+	err := p.build(h, is6)
 	for _, k := range c.q.kinds() {
 		part := Part{Hook: h.String(), Family: familyName(is6), Kind: k, Result: Undecided}
 		if err == nil {
@@ -269,7 +271,7 @@ type pair struct {
 	frame  packet.Node
 }
 
-func (p *pair) build(h packet.Hook) (err error) {
+func (p *pair) build(h packet.Hook, is6 bool) (err error) {
 	for _, x := range []struct {
 		f *packet.Filter
 		n *packet.Node
@@ -286,7 +288,11 @@ func (p *pair) build(h packet.Hook) (err error) {
 	if err = p.space.Assume(packet.Clock(p.q.Now, p.fa, p.fb)); err != nil {
 		return err
 	}
-	p.frame, err = p.space.Set(p.space.Frame(h))
+	over := p.space.Frame(h)
+	if p.q.Over != nil {
+		over = packet.All{over, p.q.Over(h, is6)}
+	}
+	p.frame, err = p.space.Set(over)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 type compareFlags struct {
 	hook, state  string
 	host, ipset  string
+	dialect      string
 	rejectIsDrop bool
 	budget       int
 }
@@ -39,11 +41,18 @@ A and B are each one of
   nft:FILE        what "nft -f" loads
   iptables:FILE   what iptables-save prints (IPv4)
   ip6tables:FILE  what ip6tables-save prints (IPv6)
+  pf:FILE         a pf.conf, or what pfctl -sr prints (with -a '*' for anchors)
   live:           the rules of the running host; needs CAP_NET_ADMIN
 
 The prefix may be left out where the file tells. A text of nft is loaded into a
 network namespace of its own and read back: that needs root, the program nft, and
 leaves nothing behind.
+
+pf is compared for packets that begin a flow or belong to one: it has no state but
+those that its rules made. Left out are ICMP of the other family and ICMP answers
+without a request, and at forward addresses that are never routed; there a packet
+has to pass where it comes in and where it goes out. A trap in a text of pf, as a
+list { !a, !b }, is named.
 
 What no packet decides (rates, the time) and what is not understood counts as an
 unknown: the same one in A and B where the text is the same. "different only if"
@@ -67,6 +76,7 @@ Exit status: 0 equal, proved; 1 different, or different only if an unknown holds
 	c.Flags().StringVar(&f.state, "state", "any", "compare packets of `STATE`: new, the first ones of flows; established, which includes related; or any")
 	c.Flags().StringVar(&f.host, "host", "", "take the facts of the host from `FILE`, as \"fwctl facts\" prints them")
 	c.Flags().StringVar(&f.ipset, "ipset", "", "take the sets that rules of iptables name from `FILE`, as \"ipset save\" prints them")
+	c.Flags().StringVar(&f.dialect, "dialect", "", "read texts of pf as `DIALECT`: openbsd, freebsd, freebsd-old or macos; the one that refuses least of it")
 	c.Flags().BoolVar(&f.rejectIsDrop, "reject-is-drop", false, "refusals are alike, whether they are answered or not")
 	c.Flags().IntVar(&f.budget, "budget", compare.DefaultBudget, "give up beyond `N` nodes of diagrams, some 60 bytes each")
 	return c
@@ -309,6 +319,8 @@ func (g *global) side(ctx context.Context, arg string, f compareFlags, q *compar
 		err = liveSide(ctx, &s, q)
 	case "nft":
 		err = g.nftSide(ctx, &s, file)
+	case "pf":
+		err = g.pfSide(&s, q, file, f)
 	default:
 		err = g.iptablesSide(&s, kind, file, f.ipset)
 	}
@@ -316,7 +328,7 @@ func (g *global) side(ctx context.Context, arg string, f compareFlags, q *compar
 }
 
 // sideKinds are the prefixes of rulesets.
-var sideKinds = []string{"policy", "nft", "iptables", "ip6tables", "live"}
+var sideKinds = []string{"policy", "nft", "iptables", "ip6tables", "pf", "live"}
 
 // sideKind splits PREFIX:FILE, or finds out what kind of ruleset a file holds.
 func sideKind(arg string) (kind, file string, err error) {
@@ -328,9 +340,6 @@ func sideKind(arg string) (kind, file string, err error) {
 			return k, rest, nil
 		}
 	}
-	if strings.HasPrefix(arg, "pf:") {
-		return "", "", usage("this version does not read pf.conf yet", "it comes with the reader of pf")
-	}
 	if strings.HasSuffix(arg, ".toml") {
 		return "policy", arg, nil
 	}
@@ -339,7 +348,7 @@ func sideKind(arg string) (kind, file string, err error) {
 		return "", "", fmt.Errorf("read ruleset: %w", err)
 	}
 	if kind = guess(string(text)); kind == "" {
-		return "", "", usage(fmt.Sprintf("%s does not tell what kind of ruleset it is", arg), "put policy:, nft:, iptables: or ip6tables: in front of it")
+		return "", "", usage(fmt.Sprintf("%s does not tell what kind of ruleset it is", arg), "put policy:, nft:, iptables:, ip6tables: or pf: in front of it")
 	}
 	return kind, arg, nil
 }
@@ -357,8 +366,12 @@ func guess(text string) string {
 		case line == "" || line[0] == '#':
 		case line[0] == '*':
 			return iptablesFamily(text)
-		case line[0] == '[' || strings.HasPrefix(line, "version") && strings.Contains(line, "="):
+		case line[0] == '[' || strings.Contains(line, "=") && (strings.HasPrefix(line, "version") || strings.HasPrefix(line, "include")):
 			return "policy"
+		case macro.MatchString(line):
+			return "pf"
+		case word == "table" && strings.HasPrefix(strings.TrimSpace(line[len(word):]), "<"), pfWord(word):
+			return "pf"
 		case word == "table" || word == "flush" || word == "add" || word == "define" || word == "include" || word == "create" || word == "destroy" || word == "delete":
 			return "nft"
 		default:
@@ -366,6 +379,18 @@ func guess(text string) string {
 		}
 	}
 	return ""
+}
+
+// macro is the definition of one in pf.conf.
+var macro = regexp.MustCompile(`^\w+\s*=`)
+
+// pfWord reports whether a statement of pf.conf begins with the word.
+func pfWord(word string) bool {
+	switch word {
+	case "pass", "block", "match", "set", "scrub", "anchor", "antispoof", "nat", "rdr", "no", "nat-anchor", "rdr-anchor", "scrub-anchor":
+		return true
+	}
+	return false
 }
 
 // iptablesFamily tells IPv6 by what only it has.

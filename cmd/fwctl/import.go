@@ -19,6 +19,7 @@ import (
 // importFlags says what belongs to the file, and where the policy goes.
 type importFlags struct {
 	output, ipv6, ipset string
+	dialect, host       string
 	budget              int
 	timeout             time.Duration
 }
@@ -26,7 +27,7 @@ type importFlags struct {
 func newImport(g *global) *cobra.Command {
 	var f importFlags
 	c := &cobra.Command{
-		Use:   "import [flags] iptables|ip6tables|nft|ufw|firewalld FILE",
+		Use:   "import [flags] iptables|ip6tables|nft|ufw|firewalld|pf FILE",
 		Short: "a policy from the rules of another firewall",
 		Long: `import writes a policy that means what the rules of another firewall mean for
 packets to this host, as far as a policy can say it.
@@ -39,6 +40,7 @@ FORMAT and FILE are
   ufw FILE        /etc/ufw/user.rules, --ipv6 adds user6.rules; or what
                   "ufw show added" prints
   firewalld FILE  a zone, as in /etc/firewalld/zones
+  pf FILE         a pf.conf, or what pfctl -sr prints; see --dialect
 
 FILE "-" is standard input. Rules are a list and a policy is a set: a rule becomes
 a service or a block if that means the same beside all others, else what it decides
@@ -60,6 +62,7 @@ be read.`,
   fwctl import nft /etc/nftables.conf -o policy.toml
   ufw show added | fwctl import ufw -
   fwctl import ufw /etc/ufw/user.rules --ipv6 /etc/ufw/user6.rules
+  fwctl import pf /etc/pf.conf
   fwctl import firewalld /etc/firewalld/zones/public.xml`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 2 {
@@ -73,13 +76,15 @@ be read.`,
 	c.Flags().StringVarP(&f.output, "output", "o", "", "write the policy into `FILE`, which must not be there yet")
 	c.Flags().StringVar(&f.ipv6, "ipv6", "", "take the rules for IPv6 from `FILE`, of the formats iptables and ufw")
 	c.Flags().StringVar(&f.ipset, "ipset", "", "take the sets that rules of iptables name from `FILE`, as \"ipset save\" prints them")
+	c.Flags().StringVar(&f.dialect, "dialect", "", "read a text of pf as `DIALECT`: openbsd, freebsd, freebsd-old or macos; the one that refuses least of it")
+	c.Flags().StringVar(&f.host, "host", "", "take the addresses of interfaces that rules of pf name from `FILE`, as \"fwctl facts\" prints them")
 	c.Flags().IntVar(&f.budget, "budget", adopt.DefaultNodes, "give up beyond `N` nodes of diagrams, some 60 bytes each")
 	c.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "give up a step of the translation after `D`")
 	return c
 }
 
 // importFormats are the formats that import reads.
-var importFormats = []string{"iptables", "ip6tables", "nft", "ufw", "firewalld"}
+var importFormats = []string{"iptables", "ip6tables", "nft", "ufw", "firewalld", "pf"}
 
 // imported is the answer of import.
 type imported struct {
@@ -91,9 +96,6 @@ type imported struct {
 }
 
 func (g *global) imports(ctx context.Context, format, file string, f importFlags) error {
-	if format == "pf" {
-		return usage("this version does not read pf.conf yet", "it comes with the reader of pf")
-	}
 	if !slices.Contains(importFormats, format) {
 		return usage(fmt.Sprintf("format %q is not one of %s", format, strings.Join(importFormats, ", ")), "")
 	}
@@ -133,10 +135,14 @@ func (g *global) importGivenUp(file string, err error) error {
 // prove compares the policy with what it was made of.
 func prove(rs *adopt.Ruleset, res *adopt.Result, budget int) (*compare.Comparison, error) {
 	v4, v6 := rs.V4 != nil, rs.V6 != nil
+	q := compare.Question{Hooks: []packet.Hook{packet.Input}, Kinds: []compare.Kind{compare.First}, RejectIsDrop: true, Budget: budget, Now: time.Now()}
+	if rs.Over != nil {
+		q.Over = func(_ packet.Hook, is6 bool) packet.Cond { return rs.Over(is6) }
+	}
 	return compare.Compare(
 		compare.Side{Name: "policy", V4: v4, V6: v6, Filter: func(_ packet.Hook, is6 bool) *packet.Filter { return res.Means(is6) }},
 		compare.Side{Name: rs.Name, V4: v4, V6: v6, Filter: func(_ packet.Hook, is6 bool) *packet.Filter { return res.Imported(is6) }, Beside: rs.Beside, Unread: unread(rs)},
-		compare.Question{Hooks: []packet.Hook{packet.Input}, Kinds: []compare.Kind{compare.First}, RejectIsDrop: true, Budget: budget, Now: time.Now()},
+		q,
 	)
 }
 

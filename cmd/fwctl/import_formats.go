@@ -15,6 +15,9 @@ import (
 
 // foreign reads the rules of another firewall.
 func (g *global) foreign(ctx context.Context, format, file string, f importFlags) (*adopt.Ruleset, error) {
+	if format == "pf" {
+		return g.pfRuleset(file, f)
+	}
 	text, err := g.readRuleset(file)
 	if err != nil {
 		return nil, err

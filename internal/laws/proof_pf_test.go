@@ -120,7 +120,7 @@ func (sys pfSystem) provedAt(t *testing.T, rs *rules.Ruleset, c *readpf.Config, 
 	s := packet.NewSpace(is6, rs.Host.HostAddrs(is6), packet.DefaultBudget, want, got, keeping)
 	now := packet.All{packet.During(rs.Host.Time, rs.Host.Time, want), unspent(rs, got)}
 	must(t, s.Assume(now))
-	over := set(t, s, packet.All{s.Frame(hook), packet.FirstPackets(), sys.comparable(c, rs, hook, is6)})
+	over := set(t, s, packet.All{s.Frame(hook), packet.FirstPackets(), sys.comparable(c, hook, is6)})
 	w, g, k := built(t, s, want), built(t, s, got), built(t, s, keeping)
 	d, err := s.Compare(w, g, over)
 	must(t, err)
@@ -177,29 +177,12 @@ func one(f packet.Field, ns ...uint64) packet.Cond {
 	return packet.In{Field: f, Set: packet.NewRanges(rs...)}
 }
 
-// comparable are the first packets for which a system says what the policy says:
-// not ICMP of the other family, which pf throws away; not ICMP answers, which are
-// never first; and of routed packets those that it can tell from others.
-func (sys pfSystem) comparable(c *readpf.Config, rs *rules.Ruleset, hook packet.Hook, is6 bool) packet.Cond {
-	foreign, own := packet.ICMPv6, packet.ICMP
-	answers := packet.Cond(one(packet.FieldType, 0, 9, 14, 16, 18))
-	if is6 {
-		foreign, own = own, foreign
-		answers = packet.Any{one(packet.FieldType, 129, 140), packet.All{one(packet.FieldType, 131, 132, 134, 143), packet.Not{Cond: inPrefixes(is6, packet.FieldSrc, "fe80::/10", "::/128")}}}
-	}
-	switch {
-	case hook != packet.Forward:
-	case is6: // and ICMP errors begin no flow, either
-		answers = one(packet.FieldType, 1, 2, 3, 4, 129, 131, 132, 134, 140, 143)
-	default:
-		answers = packet.Any{answers, one(packet.FieldType, 3, 11, 12)}
-	}
-	out := packet.All{
-		packet.Not{Cond: one(packet.FieldProto, uint64(foreign))},
-		packet.Not{Cond: packet.All{one(packet.FieldProto, uint64(own)), answers}},
-	}
+// comparable are the first packets for which a system says what the policy says: of
+// packets of this host and routed ones those that it can tell from others.
+func (sys pfSystem) comparable(c *readpf.Config, hook packet.Hook, is6 bool) packet.Cond {
+	out := packet.All{readpf.Comparable(hook, is6)}
 	if sys.read == readpf.MacOS && hook == packet.Output {
-		out = append(out, packet.Not{Cond: one(packet.FieldDstType, uint64(packet.AddrBroadcast))}) // nor does it know these
+		out = append(out, packet.Not{Cond: one(packet.FieldDstType, uint64(packet.AddrBroadcast))})
 	}
 	ofHost := packet.Any{one(packet.FieldSrcType, uint64(packet.AddrLocal)), inPrefixes(is6, packet.FieldSrc, "fe80::/10", "::/128", "0.0.0.0/32")}
 	if sys.read == readpf.FreeBSDOld && hook == packet.Output {
@@ -208,15 +191,10 @@ func (sys pfSystem) comparable(c *readpf.Config, rs *rules.Ruleset, hook packet.
 	if hook != packet.Forward {
 		return out
 	}
-	// Nothing is routed by way of the loopback interface.
-	out = append(out, packet.Not{Cond: packet.Iface{Pattern: "lo"}}, packet.Not{Cond: packet.Iface{Out: true, Pattern: "lo"}})
 	if sys.read == readpf.FreeBSDOld {
 		out = append(out, packet.Not{Cond: ofHost})
 	}
-	for _, f := range []packet.Field{packet.FieldDst, packet.FieldSrc} {
-		out = append(out, packet.Not{Cond: neverRouted(c, is6, f)})
-	}
-	return out
+	return append(out, packet.Not{Cond: neverRouted(c, is6, packet.FieldDst)}, packet.Not{Cond: neverRouted(c, is6, packet.FieldSrc)})
 }
 
 // neverRouted are the addresses that the text says are never routed.

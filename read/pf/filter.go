@@ -29,6 +29,9 @@ type Options struct {
 	// Refuses says that the kernel refuses what no rule matches
 	// (net.pf.default_to_drop of FreeBSD).
 	Refuses bool
+	// Silent says that it does not matter who gets an answer to a refusal: which
+	// protocols do is not the same everywhere.
+	Silent bool
 	// Keeping asks which packets pass and leave a state behind, so that their
 	// answers pass too: a pass rule without state counts as a refusal.
 	Keeping bool
@@ -152,7 +155,11 @@ func join(anchor, name string) string {
 
 func (r *reader) surveyRule(s *Rule) {
 	r.surveyMatch(s.Match)
-	r.ordered = r.ordered || s.Action == Matches && len(s.Translate) > 0
+	if s.Action == Matches && r.crosses(s.Dir) {
+		r.ordered = r.ordered || slices.ContainsFunc(s.Translate, func(t Translate) bool {
+			return t.Kind != "nat-to" || r.crosses(Out) && s.Dir != In
+		})
+	}
 	for _, rate := range s.Rates {
 		if rate.Overload == "" {
 			continue
@@ -170,8 +177,14 @@ func sameLimit(a, b *Rule) bool {
 	return a.Label == b.Label && a.Label != "" && slices.Equal(a.Rates, b.Rates)
 }
 
+// crosses reports whether rules for a direction count at the hook: packets for the
+// host only come in, those of it only go out.
+func (r *reader) crosses(dir Dir) bool {
+	return dir == Both || !(dir == In && r.hook == packet.Output || dir == Out && r.hook == packet.Input)
+}
+
 func (r *reader) surveyMatch(m Match) {
-	if m.Tagged != "" {
+	if m.Tagged != "" && r.crosses(m.Dir) {
 		r.tags = append(r.tags, m.Tagged)
 	}
 	for _, i := range m.On {
@@ -443,6 +456,8 @@ func (r *reader) decision(s *Rule, place packet.Place) packet.Step {
 	switch {
 	case s.Action == Block && s.Answer == "":
 		step.Outcome = packet.OutcomeDrop
+	case s.Action == Block && r.opt.Silent:
+		step.Outcome = packet.OutcomeReject
 	case s.Action == Block:
 		step.Cases = r.answers(s, place)
 	case s.State == NoState && r.opt.Keeping:

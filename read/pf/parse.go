@@ -18,6 +18,18 @@ func Parse(text string, d Dialect) *Config {
 	return p.config
 }
 
+// Guess is Parse in the grammar that refuses the least of a text, OpenBSD's before
+// the others'.
+func Guess(text string) *Config {
+	var best *Config
+	for _, d := range []Dialect{OpenBSD, FreeBSD, MacOS} {
+		if c := Parse(text, d); best == nil || len(c.Problems) < len(best.Problems) {
+			best = c
+		}
+	}
+	return best
+}
+
 // parser is at one token. Its methods end a statement that they cannot read by a
 // panic with a refusal.
 type parser struct {

@@ -2,6 +2,7 @@ package pf
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -21,6 +22,12 @@ var dialectNames = [...]string{"openbsd", "freebsd", "freebsd-old", "macos"}
 
 // String returns the dialect's name, as `fwctl render --dialect` has it.
 func (d Dialect) String() string { return dialectNames[d] }
+
+// ParseDialect reads "openbsd", "freebsd", "freebsd-old" or "macos".
+func ParseDialect(s string) (Dialect, bool) {
+	i := slices.Index(dialectNames[:], s)
+	return Dialect(max(i, 0)), i >= 0
+}
 
 // modern reports whether the grammar has match, received-on, nat-to, `on any`.
 func (d Dialect) modern() bool { return d == OpenBSD || d == FreeBSD }

@@ -207,6 +207,6 @@ func (l *lexer) macro() token {
 	if l.left--; l.left < 0 || len(l.sources) > 32 {
 		return l.bad("macro %q contains itself, or too much", name)
 	}
-	l.sources = append(l.sources, source{text: value + " ", name: name})
+	l.sources = append(l.sources, source{text: value, name: name})
 	return l.next()
 }
