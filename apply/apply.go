@@ -286,7 +286,9 @@ func (c *change) prepare(ctx context.Context) error {
 	if c.out.Choice, err = choose(c.Backend, confirmed, survey); err != nil {
 		return err
 	}
-	c.had = presentIn(survey)
+	if c.had, err = presentIn(ctx, survey, confirmed, c.out.Backend); err != nil {
+		return err
+	}
 	if err := c.guard(ctx); err != nil {
 		return err
 	}
@@ -326,8 +328,12 @@ func (c *change) render(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range b.Notes() {
+	notes, err := b.Ready(ctx)
+	for _, n := range notes {
 		c.warn("%s", n)
+	}
+	if err != nil {
+		return err
 	}
 	program, ps := b.Render(c.ruleset)
 	c.program = program
@@ -352,6 +358,10 @@ func (c *change) load(ctx context.Context) error {
 	c.ruleset = rs
 	if err := c.heed(ps); err != nil || c.DryRun {
 		return err
+	}
+	if c.Backend == PF || !slices.Contains(usual, NFTables) {
+		c.proof = &prover{rs: rs} // it asks about other packets, see prove_pf.go
+		return nil
 	}
 	c.proof = startProof(rs, c.proofTime())
 	return nil
@@ -430,7 +440,7 @@ func (c *change) run(ctx context.Context) error {
 		return c.back(ctx, err)
 	}
 	if c.Confirm != 0 && len(c.out.Changes) > 0 {
-		if err := c.wait(); err != nil {
+		if err := c.wait(ctx); err != nil {
 			return c.back(ctx, err)
 		}
 		return nil
@@ -440,7 +450,7 @@ func (c *change) run(ctx context.Context) error {
 	}
 	c.remember(gen)
 	if c.pending.Cut {
-		if c.out.Cut, err = cut(c.ruleset, c.host); err != nil {
+		if c.out.Cut, err = cut(ctx, c.out.Backend, c.ruleset, c.host); err != nil {
 			c.warn("%v", err)
 		}
 		c.out.Changed = c.out.Changed || len(c.out.Cut) > 0
@@ -494,6 +504,9 @@ func (c *change) transact(ctx context.Context) (gen uint32, err error) {
 // were opened meanwhile.
 func (c *change) put(ctx context.Context) (changes []string, gen uint32, err error) {
 	known := func() {
+		if c.out.Backend == PF {
+			return // pf has states of its own, and loading rules ends none
+		}
 		if err := track(); err != nil {
 			c.warn("%v; connections that are quiet now may come to a standstill", err)
 		}
@@ -528,11 +541,11 @@ func (c *change) waitTime() time.Duration {
 }
 
 // wait leaves the change to whoever confirms it.
-func (c *change) wait() (err error) {
+func (c *change) wait(ctx context.Context) (err error) {
 	wait := c.waitTime()
 	p := c.pending
 	p.Changes, p.Until = len(c.out.Changes), time.Now().Add(wait).UTC()
-	if p.Existing, err = existing(); err != nil {
+	if p.Existing, err = existing(ctx, p.Backend); err != nil {
 		return err
 	}
 	if err := c.store.await(p); err != nil {
@@ -613,8 +626,9 @@ func (c *change) back(ctx context.Context, cause error) error {
 }
 
 // restore makes the kernel hold the confirmed policy again, if it held one, and
-// nothing that it did not hold: had are the backends that held something.
-func restore(ctx context.Context, before *stored, had []string) (changed bool, err error) {
+// nothing that it did not hold: had are the backends that held something, tried is the
+// one of the change.
+func restore(ctx context.Context, before *stored, had []string, tried string) (changed bool, err error) {
 	if before != nil && slices.Contains(had, before.Manifest.Backend) {
 		changes, err := before.apply(ctx)
 		if err != nil {
@@ -622,7 +636,7 @@ func restore(ctx context.Context, before *stored, had []string) (changed bool, e
 		}
 		changed = len(changes) > 0
 	}
-	found, err := present(ctx)
+	found, err := present(ctx, append(had, tried)...)
 	if err != nil {
 		return changed, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/rules"
@@ -27,8 +28,9 @@ type backend interface {
 	Remove(ctx context.Context) ([]string, error)
 	// Present reports whether the kernel holds anything of fwctl's.
 	Present(ctx context.Context) (bool, error)
-	// Notes are what the administrator should know of how it works on this host.
-	Notes() []string
+	// Ready returns what the administrator should know of how it works on this
+	// host; an error if its rules would not decide there.
+	Ready(ctx context.Context) ([]string, error)
 }
 
 // program is a ruleset compiled for its backend.
@@ -41,31 +43,32 @@ type program interface {
 	// Generation is that of nftables in which Apply read the rules back; zero for
 	// other backends.
 	Generation() uint32
-	// Meaning returns what the rules mean that the kernel holds since Apply.
-	Meaning(ctx context.Context) (meaning, error)
+	// Prove holds what the kernel holds since Apply against the policy.
+	Prove(ctx context.Context, p *prover, limit time.Duration) (*Proof, error)
 }
 
 // lastRuleset returns the ruleset that the kernel was given before, nil if it is
 // not known. A backend asks it where reading the kernel would take too long.
 type lastRuleset func() *rules.Ruleset
 
-// ErrNoBackend says that this system has no backend that apply can drive.
-var ErrNoBackend = errors.New("apply is for Linux so far; load what `fwctl render --backend pf` writes with pfctl(8)")
-
 // open returns a backend of this system.
 func open(ctx context.Context, name string) (backend, error) {
-	switch opener, ok := openers[name]; {
-	case ok:
+	if opener, ok := openers[name]; ok {
 		return opener(ctx)
-	case len(openers) == 0:
-		return nil, ErrNoBackend
 	}
 	return nil, fmt.Errorf("there is no backend %s on this system", name)
 }
 
-// backendNames lists the backends of this system in the order of preference.
-func backendNames() []string {
-	return slices.DeleteFunc([]string{NFTables, IPTables}, func(n string) bool { return openers[n] == nil })
+// backendNames lists the backends that may hold something of fwctl's, in the order of
+// preference: the usual ones, and those that are known to be in use.
+func backendNames(inUse ...string) []string {
+	names := slices.Clone(usual)
+	for _, n := range inUse {
+		if n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names
 }
 
 // Choice is a backend and why it is the one.
@@ -82,6 +85,8 @@ func choose(asked, confirmed string, s *live.Survey) (Choice, error) {
 		return Choice{asked, "asked for"}, nil
 	case confirmed != "":
 		return Choice{confirmed, "in use"}, nil
+	case len(usual) == 1:
+		return Choice{usual[0], "what this system has"}, nil
 	case !s.NFTables && len(s.IPTables) == 0:
 		return Choice{}, errors.New("the kernel has no nf_tables and iptables is not installed")
 	case !s.NFTables:
@@ -122,11 +127,15 @@ func removeFrom(ctx context.Context, name string) ([]string, error) {
 
 // present lists the backends that hold something of fwctl's. A backend that
 // cannot be opened holds nothing: its programs are missing.
-func present(ctx context.Context) ([]string, error) {
+func present(ctx context.Context, inUse ...string) ([]string, error) {
+	return presentOf(ctx, backendNames(inUse...))
+}
+
+func presentOf(ctx context.Context, names []string) ([]string, error) {
 	var found []string
-	for _, name := range backendNames() {
+	for _, name := range names {
 		b, err := open(ctx, name)
-		if errors.Is(err, errMissing) {
+		if missing(err) {
 			continue
 		}
 		if err != nil {
@@ -143,8 +152,8 @@ func present(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-// presentIn is what present finds, as far as a survey tells.
-func presentIn(s *live.Survey) []string {
+// presentIn is what present finds; for nftables and iptables a survey tells.
+func presentIn(ctx context.Context, s *live.Survey, inUse ...string) ([]string, error) {
 	var found []string
 	if s.OwnTable {
 		found = append(found, NFTables)
@@ -152,5 +161,9 @@ func presentIn(s *live.Survey) []string {
 	if s.OwnChains {
 		found = append(found, IPTables)
 	}
-	return found
+	if !slices.Contains(backendNames(inUse...), PF) {
+		return found, nil
+	}
+	pf, err := presentOf(ctx, []string{PF})
+	return append(found, pf...), err
 }

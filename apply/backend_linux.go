@@ -2,12 +2,15 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	iptapply "github.com/fwctl/fwctl/apply/iptables"
 	nftapply "github.com/fwctl/fwctl/apply/nftables"
+	pfapply "github.com/fwctl/fwctl/apply/pf"
 	"github.com/fwctl/fwctl/packet"
 	nftread "github.com/fwctl/fwctl/read/nftables"
 	iptrender "github.com/fwctl/fwctl/render/iptables"
@@ -15,14 +18,21 @@ import (
 	"github.com/fwctl/fwctl/rules"
 )
 
-// openers are the backends of Linux.
+// openers are the backends of Linux. Pf is no part of it: there it is a pfctl that
+// somebody asks for.
 var openers = map[string]func(context.Context) (backend, error){
 	NFTables: func(context.Context) (backend, error) { return nftBackend{}, nil },
 	IPTables: openIPTables,
+	PF:       openPF,
 }
 
-// errMissing is the error of a backend whose programs are not installed.
-var errMissing = iptapply.ErrMissing
+// usual are the backends that are tried unasked, in the order of preference.
+var usual = []string{NFTables, IPTables}
+
+// missing reports whether a backend's programs are not installed.
+func missing(err error) bool {
+	return errors.Is(err, iptapply.ErrMissing) || errors.Is(err, pfapply.ErrMissing)
+}
 
 // nftBackend is nftables through netlink.
 type nftBackend struct{}
@@ -45,8 +55,8 @@ func (nftBackend) Remove(ctx context.Context) ([]string, error) { return nftappl
 // Present reports whether the table inet fwctl exists.
 func (nftBackend) Present(ctx context.Context) (bool, error) { return nftapply.Present(ctx) }
 
-// Notes has nothing to say.
-func (nftBackend) Notes() []string { return nil }
+// Ready has nothing to say.
+func (nftBackend) Ready(context.Context) ([]string, error) { return nil, nil }
 
 // Plan lists what Apply would change.
 func (p *nftProgram) Plan(ctx context.Context, last lastRuleset) ([]string, error) {
@@ -76,11 +86,11 @@ func (p *nftProgram) Apply(ctx context.Context, last lastRuleset) ([]string, err
 // Generation is that in which Apply read the table back.
 func (p *nftProgram) Generation() uint32 { return p.gen }
 
-// Meaning reads the table that Apply read back.
-func (p *nftProgram) Meaning(context.Context) (meaning, error) {
-	return func(hook packet.Hook, is6 bool) *packet.Filter {
+// Prove asks the table that Apply read back.
+func (p *nftProgram) Prove(_ context.Context, by *prover, limit time.Duration) (*Proof, error) {
+	return by.finish(func(hook packet.Hook, is6 bool) *packet.Filter {
 		return nftread.Filter([]*nftread.Table{p.held}, hook, is6, nil)
-	}, nil
+	}, limit)
 }
 
 // iptBackend is iptables and ip6tables in one of their variants, with ipset.
@@ -105,8 +115,8 @@ func (b iptBackend) Render(rs *rules.Ruleset) (program, rules.Problems) {
 	return iptProgram{b.Conn, p}, ps
 }
 
-// Notes says which variant it is and what else is noteworthy.
-func (b iptBackend) Notes() []string { return b.Conn.Notes }
+// Ready says which variant it is and what else is noteworthy.
+func (b iptBackend) Ready(context.Context) ([]string, error) { return b.Notes, nil }
 
 // Plan lists what Apply would change.
 func (p iptProgram) Plan(ctx context.Context, _ lastRuleset) ([]string, error) {
@@ -121,10 +131,13 @@ func (p iptProgram) Apply(ctx context.Context, _ lastRuleset) ([]string, error) 
 // Generation is nftables'.
 func (iptProgram) Generation() uint32 { return 0 }
 
-// Meaning reads fwctl's chains and sets.
-func (p iptProgram) Meaning(ctx context.Context) (meaning, error) {
+// Prove reads fwctl's chains and sets.
+func (p iptProgram) Prove(ctx context.Context, by *prover, limit time.Duration) (*Proof, error) {
 	held, err := p.conn.Held(ctx)
-	return held, err
+	if err != nil {
+		return nil, fmt.Errorf("read back: %w", err)
+	}
+	return by.finish(held, limit)
 }
 
 // generation is the number of the nftables ruleset of this network namespace;

@@ -148,8 +148,10 @@ func (b *boot) kept() (*rules.Ruleset, error) {
 // leave the host open, by another one. It returns the generation as applyWith does.
 func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ruleset) (gen uint32, err error) {
 	forgetRecord(b.RunDir)
-	if err := track(); err != nil { // there may be connections, where this is no boot
-		b.warn("%v", err)
+	if confirmed != PF {
+		if err := track(); err != nil { // there may be connections, where this is no boot
+			b.warn("%v", err)
+		}
 	}
 	var errs []error
 	for _, name := range inOrder(confirmed) {
@@ -170,8 +172,11 @@ func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ru
 // inOrder lists the backends of this system, the confirmed one first.
 func inOrder(confirmed string) []string {
 	names := backendNames()
-	if confirmed == "" {
+	switch confirmed {
+	case "":
 		return names
+	case PF:
+		return []string{PF} // such a host has no other
 	}
 	return append([]string{confirmed}, slices.DeleteFunc(names, func(n string) bool { return n == confirmed })...)
 }

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	pfapply "github.com/fwctl/fwctl/apply/pf"
 	"github.com/fwctl/fwctl/live"
+	"github.com/fwctl/fwctl/packet"
 )
 
 // DefaultConfirm is how long a change waits for its confirmation where neither the
@@ -39,8 +41,8 @@ func (e *WayError) Error() string {
 
 // existing lists the TCP connections of the host, as confirmations are held
 // against them.
-func existing() ([]string, error) {
-	conns, err := live.Established()
+func existing(ctx context.Context, backend string) ([]string, error) {
+	conns, err := established(ctx, backend)
 	if err != nil {
 		return nil, fmt.Errorf("list the connections: %w", err)
 	}
@@ -50,6 +52,43 @@ func existing() ([]string, error) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
+}
+
+// established lists the TCP connections: for pf those of which it has a state, since
+// not every system lists its sockets.
+func established(ctx context.Context, backend string) ([]live.TCPConnection, error) {
+	if backend != PF {
+		return live.Established()
+	}
+	c, err := pfapply.Open(pfapply.Options{})
+	if err != nil {
+		return nil, err
+	}
+	flows, err := c.States(ctx)
+	var out []live.TCPConnection
+	for _, f := range flows {
+		if f.Proto == packet.TCP {
+			out = append(out, live.TCPConnection{Local: f.Dst, Remote: f.Src}, live.TCPConnection{Local: f.Src, Remote: f.Dst})
+		}
+	}
+	return out, err
+}
+
+// known returns an error unless pf has a state of the connection by which somebody
+// comes. One that passes without a state is not among those of before, however old it
+// is; and what SSH_CONNECTION says may be long past.
+func (p *trial) known(ctx context.Context, r live.Reach) error {
+	if p.Backend != PF || r.Kind != live.ReachConnection {
+		return nil
+	}
+	now, err := established(ctx, PF)
+	if err != nil {
+		return fmt.Errorf("list the connections: %w", err)
+	}
+	if !slices.Contains(now, live.TCPConnection{Local: r.Local, Remote: r.Remote}) {
+		return &WayError{live.Reach{By: fmt.Sprintf("pf has no state of %s to %s", r.Remote, r.Local)}}
+	}
+	return nil
 }
 
 // proves reports whether somebody who comes that way came after the change: by a
@@ -105,6 +144,9 @@ func Confirm(ctx context.Context, o Options, token string, reach live.Reach) (*C
 	case !p.proves(reach):
 		return nil, &WayError{reach}
 	}
+	if err := p.known(ctx, reach); err != nil {
+		return nil, err
+	}
 	if err := p.confirm(s); err != nil {
 		return nil, err
 	}
@@ -112,7 +154,7 @@ func Confirm(ctx context.Context, o Options, token string, reach live.Reach) (*C
 	p.tellConfirmed(out.By)
 	p.release(&Ended{Confirmed: true, By: out.By})
 	if p.Cut {
-		if out.Cut, err = s.cutWith(confirmedFile); err != nil {
+		if out.Cut, err = s.cutWith(ctx, confirmedFile); err != nil {
 			out.Warnings = append(out.Warnings, err.Error())
 		}
 	}

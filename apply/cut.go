@@ -1,10 +1,12 @@
 package apply
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	pfapply "github.com/fwctl/fwctl/apply/pf"
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
@@ -13,7 +15,10 @@ import (
 // cut ends the connections that a policy does not accept, and no other. Those of the
 // host's own sockets are aborted; all leave the kernel's tracking, so that a further
 // packet counts as one that begins something. It returns the packets that began them.
-func cut(rs *rules.Ruleset, h *rules.Host) (texts []string, err error) {
+func cut(ctx context.Context, backend string, rs *rules.Ruleset, h *rules.Host) (texts []string, err error) {
+	if backend == PF {
+		return cutStates(ctx, rs, h)
+	}
 	conns, err := live.Connections()
 	if err != nil {
 		return nil, err
@@ -40,8 +45,31 @@ func cut(rs *rules.Ruleset, h *rules.Host) (texts []string, err error) {
 	return texts, nil
 }
 
+// cutStates is cut for pf: the states go, so that a further packet of a connection is
+// judged, and refused. Its sockets are not aborted; both ends find out by themselves.
+func cutStates(ctx context.Context, rs *rules.Ruleset, h *rules.Host) (texts []string, err error) {
+	c, err := pfapply.Open(pfapply.Options{})
+	if err != nil {
+		return nil, err
+	}
+	flows, err := c.States(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []pfapply.Flow
+	for _, f := range flows {
+		for _, u := range live.Judge(rs, []live.Connection{f.Connection}, nil, h.HostAddrs, live.RouteTo, time.Now()) {
+			out, texts = append(out, f), append(texts, u.Packet.String())
+		}
+	}
+	if err := c.Kill(ctx, out); err != nil {
+		return nil, fmt.Errorf("cut connections: %w", err)
+	}
+	return texts, nil
+}
+
 // cutWith is cut with a stored policy.
-func (s *Store) cutWith(name string) ([]string, error) {
+func (s *Store) cutWith(ctx context.Context, name string) ([]string, error) {
 	b, err := s.bundle(name)
 	if err != nil {
 		return nil, err
@@ -50,5 +78,5 @@ func (s *Store) cutWith(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cut(rs, b.Host)
+	return cut(ctx, b.Manifest.Backend, rs, b.Host)
 }

@@ -44,6 +44,7 @@ func Off(ctx context.Context, o Options) (*Removed, error) {
 	defer lock.Release()
 	out := &Removed{Changes: []string{}}
 	store := NewStore(o.StateDir)
+	inUse := store.backends(o)
 	if p, _ := store.pending(); p != nil { // there will be nothing to confirm, and nothing to go back to
 		p.Next.discard()
 		p.release(&Ended{By: Who()})
@@ -51,7 +52,7 @@ func Off(ctx context.Context, o Options) (*Removed, error) {
 	if err := store.remove(pendingFile); err != nil {
 		return out, err
 	}
-	found, err := present(ctx)
+	found, err := present(ctx, inUse...)
 	if err != nil {
 		return out, err
 	}
@@ -65,6 +66,21 @@ func Off(ctx context.Context, o Options) (*Removed, error) {
 		}
 	}
 	return out, store.switchOff(out)
+}
+
+// backends are those that the state and the options name.
+func (s *Store) backends(o Options) []string {
+	names := []string{}
+	if o.Backend != Auto {
+		names = append(names, o.Backend)
+	}
+	if b := s.before(untold); b != nil {
+		names = append(names, b.Manifest.Backend)
+	}
+	if p, _ := s.pending(); p != nil {
+		names = append(append(names, p.Backend), p.Had...)
+	}
+	return names
 }
 
 // switchOff notes that fwctl is off. Where nothing was ever confirmed there is

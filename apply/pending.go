@@ -128,7 +128,7 @@ func (s *Store) settle(ctx context.Context, runDir string, p *trial, before *sto
 	}
 	forgetRecord(runDir)
 	if !out.Rebooted {
-		changed, err := restore(ctx, before, p.Had)
+		changed, err := restore(ctx, before, p.Had, p.Backend)
 		if out.Changed = changed; err != nil {
 			return out, err
 		}

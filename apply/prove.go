@@ -45,7 +45,7 @@ func (e *RefutedError) Error() string {
 type meaning func(hook packet.Hook, is6 bool) *packet.Filter
 
 // prover is the policy's side of the proof. It is worked out while the kernel is
-// being changed.
+// being changed; for pf, which is asked about other packets, when it is.
 type prover struct {
 	rs       *rules.Ruleset
 	families [2]chan []*side // IPv4, IPv6
@@ -173,12 +173,8 @@ func (s *side) difference(kernel *packet.Filter) (d packet.Difference, err error
 }
 
 // prove proves the change that was made.
-func (c *change) prove(ctx context.Context) error {
-	held, err := c.program.Meaning(ctx)
-	if err != nil {
-		return fmt.Errorf("read back: %w", err)
-	}
-	c.out.Proof, err = c.proof.finish(held, c.proofTime())
+func (c *change) prove(ctx context.Context) (err error) {
+	c.out.Proof, err = c.program.Prove(ctx, c.proof, c.proofTime())
 	return err
 }
 

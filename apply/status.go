@@ -53,7 +53,11 @@ func Look(ctx context.Context, o Options) (*Status, error) {
 		return nil, err
 	}
 	s.Managers = append(s.Managers, survey.Managers...)
-	s.Present = append(s.Present, presentIn(survey)...)
+	found, err := presentIn(ctx, survey, store.backends(o)...)
+	if err != nil {
+		return nil, err
+	}
+	s.Present = append(s.Present, found...)
 	s.Off = store.Off()
 	return s, s.compare(ctx, o, store)
 }

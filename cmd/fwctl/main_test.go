@@ -14,10 +14,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fwctl/fwctl/internal/pfctl"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fwctl": main})
+	testscript.Main(m, map[string]func(){"fwctl": main, "pfctl": func() { os.Exit(pfctl.Main()) }})
 }
 
 // The scripts under testdata/script hold one behaviour each. Beside the commands

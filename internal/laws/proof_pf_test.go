@@ -3,7 +3,6 @@ package laws
 import (
 	"io/fs"
 	"math/rand/v2"
-	"net/netip"
 	"testing"
 
 	"github.com/fwctl/fwctl/internal/gen"
@@ -97,7 +96,7 @@ func (sys pfSystem) proved(t *testing.T, rs *rules.Ruleset, form renderpf.Form) 
 			if hook == packet.Forward && sys.read == readpf.MacOS {
 				continue // it cannot tell them from packets for the host
 			}
-			sys.provedAt(t, rs, c, hook, is6)
+			provedPF(t, rs, c, hook, is6)
 			if t.Failed() {
 				t.Logf("%v, IPv6 %v\n%s", hook, is6, prog.Text())
 				return true
@@ -107,7 +106,7 @@ func (sys pfSystem) proved(t *testing.T, rs *rules.Ruleset, form renderpf.Form) 
 	return true
 }
 
-func (sys pfSystem) provedAt(t *testing.T, rs *rules.Ruleset, c *readpf.Config, hook packet.Hook, is6 bool) {
+func provedPF(t *testing.T, rs *rules.Ruleset, c *readpf.Config, hook packet.Hook, is6 bool) {
 	t.Helper()
 	want := rs.Filter(hook, is6)
 	got := readpf.Filter(c, hook, is6, readpf.Options{})
@@ -120,7 +119,7 @@ func (sys pfSystem) provedAt(t *testing.T, rs *rules.Ruleset, c *readpf.Config, 
 	s := packet.NewSpace(is6, rs.Host.HostAddrs(is6), packet.DefaultBudget, want, got, keeping)
 	now := packet.All{packet.During(rs.Host.Time, rs.Host.Time, want), unspent(rs, got)}
 	must(t, s.Assume(now))
-	over := set(t, s, packet.All{s.Frame(hook), packet.FirstPackets(), sys.comparable(c, hook, is6)})
+	over := set(t, s, packet.All{s.Frame(hook), packet.FirstPackets(), c.Comparable(hook, is6)})
 	w, g, k := built(t, s, want), built(t, s, got), built(t, s, keeping)
 	d, err := s.Compare(w, g, over)
 	must(t, err)
@@ -128,12 +127,12 @@ func (sys pfSystem) provedAt(t *testing.T, rs *rules.Ruleset, c *readpf.Config, 
 		f, p := *d.Witness.Facts, *d.Witness.Facts
 		t.Errorf("%v %v: %s\npolicy: %+v\npf: %+v", d.Kind, d.Witness.Unknowns, d.Witness.Packet, want.Decide(&f), got.Decide(&p))
 	}
-	sys.answered(t, s, rs, hook, is6, over, set(t, s, now), w, k)
+	answered(t, s, rs, hook, is6, over, set(t, s, now), w, k)
 }
 
 // answered fails unless a state is kept of what the policy accepts, but for what
 // the network needs, of which each direction has rules of its own.
-func (sys pfSystem) answered(t *testing.T, s *packet.Space, rs *rules.Ruleset, hook packet.Hook, is6 bool, over, now, want, keeping packet.Node) {
+func answered(t *testing.T, s *packet.Space, rs *rules.Ruleset, hook packet.Hook, is6 bool, over, now, want, keeping packet.Node) {
 	t.Helper()
 	if hook == packet.Forward && rs.Routed == rules.RoutedIgnore {
 		return // not ours to track
@@ -142,7 +141,7 @@ func (sys pfSystem) answered(t *testing.T, s *packet.Space, rs *rules.Ruleset, h
 	must(t, err)
 	kept, err := s.Where(keeping, packet.OutcomeAccept)
 	must(t, err)
-	flow := packet.All{packet.Not{Cond: baseline(is6)}, packet.Not{Cond: packet.Iface{Pattern: "lo"}}, packet.Not{Cond: packet.Iface{Out: true, Pattern: "lo"}}}
+	flow := packet.All{packet.Not{Cond: readpf.Baseline(is6)}, packet.Not{Cond: packet.Iface{Pattern: "lo"}}, packet.Not{Cond: packet.Iface{Out: true, Pattern: "lo"}}}
 	conversations, err := s.And(over, set(t, s, flow))
 	must(t, err)
 	accepted, err = s.And(accepted, conversations)
@@ -157,71 +156,6 @@ func (sys pfSystem) answered(t *testing.T, s *packet.Space, rs *rules.Ruleset, h
 	groups, _, err := s.GroupsWithin(lost, over, 3)
 	must(t, err)
 	t.Errorf("accepted, and the answers do not pass: %v", groups)
-}
-
-// baseline are the kinds of packets of which some are accepted without a state.
-func baseline(is6 bool) packet.Cond {
-	udp := packet.All{one(packet.FieldProto, uint64(packet.UDP)), one(packet.FieldDstPort, 67, 68, 546, 547)}
-	icmp := packet.All{one(packet.FieldProto, uint64(packet.ICMP)), one(packet.FieldType, 3, 11, 12)}
-	if is6 {
-		icmp = packet.All{one(packet.FieldProto, uint64(packet.ICMPv6)), one(packet.FieldType, 1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 143)}
-	}
-	return packet.Any{udp, icmp, one(packet.FieldProto, uint64(packet.IGMP))}
-}
-
-func one(f packet.Field, ns ...uint64) packet.Cond {
-	rs := make([]packet.Range, len(ns))
-	for i, n := range ns {
-		rs[i] = packet.Single(packet.Number(n))
-	}
-	return packet.In{Field: f, Set: packet.NewRanges(rs...)}
-}
-
-// comparable are the first packets for which a system says what the policy says: of
-// packets of this host and routed ones those that it can tell from others.
-func (sys pfSystem) comparable(c *readpf.Config, hook packet.Hook, is6 bool) packet.Cond {
-	out := packet.All{readpf.Comparable(hook, is6)}
-	if sys.read == readpf.MacOS && hook == packet.Output {
-		out = append(out, packet.Not{Cond: one(packet.FieldDstType, uint64(packet.AddrBroadcast))})
-	}
-	ofHost := packet.Any{one(packet.FieldSrcType, uint64(packet.AddrLocal)), inPrefixes(is6, packet.FieldSrc, "fe80::/10", "::/128", "0.0.0.0/32")}
-	if sys.read == readpf.FreeBSDOld && hook == packet.Output {
-		out = append(out, ofHost) // it tells packets of this host by their source
-	}
-	if hook != packet.Forward {
-		return out
-	}
-	if sys.read == readpf.FreeBSDOld {
-		out = append(out, packet.Not{Cond: ofHost})
-	}
-	return append(out, packet.Not{Cond: neverRouted(c, is6, packet.FieldDst)}, packet.Not{Cond: neverRouted(c, is6, packet.FieldSrc)})
-}
-
-// neverRouted are the addresses that the text says are never routed.
-func neverRouted(c *readpf.Config, is6 bool, f packet.Field) packet.Cond {
-	var out packet.Any
-	for _, l := range c.Lines {
-		if t, ok := l.(*readpf.Table); ok && t.Name == "never.routed" {
-			for _, e := range t.Entries {
-				out = append(out, inPrefixes(is6, f, e.Prefix.String()))
-			}
-		}
-	}
-	return out
-}
-
-func inPrefixes(is6 bool, f packet.Field, prefixes ...string) packet.Cond {
-	var out packet.Any
-	for _, p := range prefixes {
-		pre := netip.MustParsePrefix(p)
-		if pre.Addr().Is6() != is6 {
-			continue
-		}
-		n := uint(pre.Addr().BitLen() - pre.Bits())
-		lo := packet.AddrValue(pre.Addr())
-		out = append(out, packet.In{Field: f, Set: packet.NewRanges(packet.Range{Lo: lo, Hi: lo.Or(packet.Ones(n))})})
-	}
-	return out
 }
 
 // unspent assumes that no limit is used up, where pf refuses a source over it
