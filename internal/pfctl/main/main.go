@@ -1,4 +1,3 @@
-// Command main is the stand-in for pfctl(8) as a program of its own.
 package main
 
 import (
