@@ -171,7 +171,11 @@ func (a *arrivals) prove(ctx context.Context) error {
 	for i, s := range all {
 		all[i] = understood(s)
 	}
-	a.after = sources{live.Foreign(all), a.Ruleset}
+	others := a.host.Others(a.is6)
+	for i, s := range others {
+		others[i] = understood(s)
+	}
+	a.after = sources{others, a.Ruleset}
 	after := a.narrow(a.after)
 	filters := []*packet.Filter{after}
 	if a.kept != nil {

@@ -7,17 +7,16 @@ import (
 	"github.com/fwctl/fwctl/packet"
 )
 
-// Foreign returns rules of the host without those that are fwctl's: its table of
-// nftables, and in those of iptables the jumps to its chains.
-func Foreign(sources []packet.Source) []packet.Source {
+// foreign returns rules of the host without those that are fwctl's.
+func foreign(sources []packet.Source) []packet.Source {
 	out := make([]packet.Source, len(sources))
 	for i, s := range sources {
-		out[i] = remembered(foreign(s))
+		out[i] = remembered(withoutOwnChains(s))
 	}
 	return out
 }
 
-func foreign(source packet.Source) packet.Source {
+func withoutOwnChains(source packet.Source) packet.Source {
 	return func(h packet.Hook) *packet.Filter {
 		f := source(h)
 		if f == nil {

@@ -3,6 +3,7 @@ package live
 import (
 	"errors"
 
+	livepf "github.com/fwctl/fwctl/live/pf"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/iptables"
 	"github.com/fwctl/fwctl/read/nftables"
@@ -22,6 +23,7 @@ type HostRules struct {
 	Beside     []Beside
 	Unread     []string // what could not be read, with the reason: nothing is proved without it
 	Managers   []Manager
+	PF         *livepf.Held // where pf decides; the fields before Links are not used then
 }
 
 // Beside is something that acts on packets and is not modelled.
@@ -55,6 +57,9 @@ func (h *HostRules) Addrs(is6 bool) packet.HostAddrs {
 // Sources returns the host's rules of a family, for packet.Arrival and
 // packet.Departure.
 func (h *HostRules) Sources(is6 bool) []packet.Source {
+	if h.PF != nil {
+		return []packet.Source{remembered(h.PF.Source(is6))}
+	}
 	sources := []packet.Source{remembered(nftables.Source(h.Tables, is6, h.Links))}
 	for _, s := range h.Saves {
 		if s.Is6 == is6 {
@@ -64,10 +69,38 @@ func (h *HostRules) Sources(is6 bool) []packet.Source {
 	return sources
 }
 
-// Filter returns what the whole host does with packets of a family at one hook.
-func (h *HostRules) Filter(hook packet.Hook, is6 bool) *packet.Filter {
-	return packet.At(hook, h.Sources(is6)...)
+// Others is Sources without what is fwctl's: its table of nftables, its chains of
+// iptables and the jumps to them, its anchor of pf.
+func (h *HostRules) Others(is6 bool) []packet.Source {
+	if h.PF != nil {
+		return []packet.Source{remembered(h.PF.Others(is6))}
+	}
+	return foreign(h.Sources(is6))
 }
+
+// Filter returns what the whole host does with packets of a family at one hook. Where
+// pf decides these are the rules for packets that come in, go out, or both.
+func (h *HostRules) Filter(hook packet.Hook, is6 bool) *packet.Filter {
+	switch {
+	case h.PF == nil:
+		return packet.At(hook, h.Sources(is6)...)
+	case hook == packet.Output:
+		return packet.At(hook, h.PF.Source(is6))
+	}
+	return packet.ArrivalAt(hook, h.PF.Source(is6))
+}
+
+// Comparable are the packets for which the host's rules can be held against a policy.
+func (h *HostRules) Comparable(hook packet.Hook, is6 bool) packet.Cond {
+	if h.PF == nil {
+		return packet.All{}
+	}
+	return h.PF.Comparable(hook, is6)
+}
+
+// Clockless reports whether the rules know no time: what has ended goes when they are
+// loaded again.
+func (h *HostRules) Clockless() bool { return h.PF != nil }
 
 // remembered asks the source for each hook once.
 func remembered(source packet.Source) packet.Source {

@@ -4,14 +4,11 @@ package live
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 )
 
-// Rules reads what decides on packets. On this system it cannot.
-func Rules(context.Context) (*HostRules, error) {
-	return nil, errors.New("the running rules can be read on Linux only")
-}
+// Rules reads everything that decides on packets: the rules of pf.
+func Rules(ctx context.Context) (*HostRules, error) { return PFRules(ctx) }
 
 // RuleTexts knows no rules on this system.
 func RuleTexts(context.Context, string, string) map[uint64]string { return nil }

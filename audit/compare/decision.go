@@ -40,6 +40,9 @@ func placeText(p packet.Place) string {
 		return p.Name
 	}
 	s := "chain " + p.Chain
+	if p.Source == "pf" {
+		s = p.Chain
+	}
 	if p.Table != "" {
 		s = "table " + p.Table + ", " + s
 	}
@@ -48,6 +51,8 @@ func placeText(p packet.Place) string {
 		s += fmt.Sprintf(", handle %d", p.Handle)
 	case p.Number != 0:
 		s += fmt.Sprintf(", rule %d", p.Number)
+	case p.Source == "pf" && p.Line != 0:
+		s += fmt.Sprintf(", line %d", p.Line)
 	}
 	if p.Name != "" {
 		s += fmt.Sprintf(", %q", p.Name)

@@ -14,18 +14,19 @@ import (
 // comparison is the policy and the host at one hook and in one family.
 type comparison struct {
 	way
-	space  *packet.Space
-	is6    bool
-	at     time.Time
-	links  []string // names of the host's interfaces
-	policy side
-	host   side        // what becomes of the first packet of a flow
-	flow   side        // of the others, whose addresses are as after translation
-	frame  packet.Node // the packets that there can be, and that the policy judges
-	clock  packet.Node // what holds of the time
-	usual  packet.Node // what mostly holds of the unknowns
-	exempt packet.Node // those of them that the policy leaves alone because the host translates them
-	astray packet.Node // translated packets that leave by an interface that does not lead there
+	space     *packet.Space
+	is6       bool
+	at        time.Time
+	links     []string // names of the host's interfaces
+	clockless bool     // the host's rules know no time
+	policy    side
+	host      side        // what becomes of the first packet of a flow
+	flow      side        // of the others, whose addresses are as after translation
+	frame     packet.Node // the packets that there can be, and that the policy judges
+	clock     packet.Node // what holds of the time
+	usual     packet.Node // what mostly holds of the unknowns
+	exempt    packet.Node // those of them that the policy leaves alone because the host translates them
+	astray    packet.Node // translated packets that leave by an interface that does not lead there
 
 	// What is being compared:
 	now    side          // host or flow
@@ -41,7 +42,7 @@ type side struct {
 
 func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) {
 	sources := q.Host.Sources(is6)
-	c := &comparison{way: wayTo(hook).of(q.Policy), is6: is6, at: q.Now, links: q.Host.LinkNames()}
+	c := &comparison{way: wayTo(hook).of(q.Policy), is6: is6, at: q.Now, links: q.Host.LinkNames(), clockless: q.Host.Clockless()}
 	c.policy.Filter, c.host.Filter = c.way.policy(q.Policy, is6), c.filter(sources...)
 	c.flow.Filter = c.host.Filter
 	filters := []*packet.Filter{c.policy.Filter, c.host.Filter}
@@ -52,7 +53,7 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 		filters = append(filters, c.flow.Filter, translation, astray)
 	}
 	c.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, filters...)
-	if err := c.build(filters...); err != nil {
+	if err := c.build(q.Host.Comparable(hook, is6), filters...); err != nil {
 		return nil, err
 	}
 	if translation == nil {
@@ -64,8 +65,11 @@ func newComparison(q Question, hook packet.Hook, is6 bool) (*comparison, error) 
 	return c, c.exempted(q, translation)
 }
 
-func (c *comparison) build(filters ...*packet.Filter) (err error) {
+func (c *comparison) build(comparable packet.Cond, filters ...*packet.Filter) (err error) {
 	clock := packet.Clock(c.at, filters...)
+	if c.clockless { // what ends later still holds there
+		clock = packet.During(c.at, c.at, filters...)
+	}
 	if err := c.space.Assume(clock); err != nil {
 		return err
 	}
@@ -84,7 +88,7 @@ func (c *comparison) build(filters ...*packet.Filter) (err error) {
 	if c.usual, err = c.space.Set(usualUnknowns(c.at, filters...)); err != nil {
 		return err
 	}
-	c.frame, err = c.space.Set(packet.All{c.space.Frame(c.from), c.judged()})
+	c.frame, err = c.space.Set(packet.All{c.space.Frame(c.from), c.judged(), comparable})
 	return err
 }
 

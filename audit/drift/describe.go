@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	livepf "github.com/fwctl/fwctl/live/pf"
 	"github.com/fwctl/fwctl/packet"
 )
 
@@ -232,7 +233,10 @@ func (c *comparison) sections(set packet.Node, w witnessed) ([]string, error) {
 // ownTable is the one table of nf_tables that is fwctl's.
 const ownTable = "inet fwctl"
 
+// ownAnchor is the one anchor of pf that is.
+const ownAnchor = "anchor " + livepf.Own
+
 // isOwn reports whether a base chain's decision is that of fwctl's own rules.
 func isOwn(d packet.Decided) bool {
-	return d.By.Table == ownTable || strings.HasPrefix(d.By.Chain, ownTable+" ")
+	return d.By.Table == ownTable || strings.HasPrefix(d.By.Chain, ownTable+" ") || d.By.Source == "pf" && d.By.Chain == ownAnchor
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
@@ -22,7 +21,7 @@ func newLane(q Question, hook packet.Hook, is6 bool) (*lane, error) {
 	sources := q.Host.Sources(is6)
 	l := &lane{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6)}
 	before := packet.Way(hook, sources...)
-	l.after = packet.Way(hook, append(live.Foreign(sources), policySource(q.Policy, is6))...)
+	l.after = packet.Way(hook, append(q.Host.Others(is6), policySource(q.Policy, is6))...)
 	l.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, before, l.after, l.policy)
 	if err := l.space.Assume(packet.Clock(q.Now, before, l.after, l.policy)); err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func (g *global) audited(ctx context.Context, args []string) (*audited, error) {
 	case !errors.Is(err, apply.ErrNotConfirmed):
 		return nil, err
 	}
-	host, err := live.Rules(ctx)
+	host, err := g.hostRules(ctx)
 	if err != nil {
 		return nil, err
 	}

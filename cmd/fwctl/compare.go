@@ -316,7 +316,7 @@ func (g *global) side(ctx context.Context, arg string, f compareFlags, q *compar
 			q.Hooks = []packet.Hook{packet.Prerouting, packet.Input, packet.Output, packet.Forward}
 		}
 	case "live":
-		err = liveSide(ctx, &s, q)
+		err = g.liveSide(ctx, &s, q)
 	case "nft":
 		err = g.nftSide(ctx, &s, file)
 	case "pf":

@@ -13,8 +13,8 @@ import (
 )
 
 // liveSide is the running host. Its addresses are known: they are the host's.
-func liveSide(ctx context.Context, s *compare.Side, q *compare.Question) error {
-	h, err := live.Rules(ctx)
+func (g *global) liveSide(ctx context.Context, s *compare.Side, q *compare.Question) error {
+	h, err := g.hostRules(ctx)
 	if err != nil {
 		return err
 	}
@@ -24,6 +24,9 @@ func liveSide(ctx context.Context, s *compare.Side, q *compare.Question) error {
 	}
 	if q.Addrs == nil {
 		q.Addrs = h.Addrs
+	}
+	if h.PF != nil {
+		overPF(q)
 	}
 	return nil
 }

@@ -230,7 +230,7 @@ func (g *global) hostAndPolicy(ctx context.Context, args []string) (*live.HostRu
 		defer close(read)
 		m, unknown = g.meant(ctx, args)
 	}()
-	host, err := live.Rules(ctx)
+	host, err := g.hostRules(ctx)
 	<-read
 	if errors.Is(unknown, apply.ErrNotConfirmed) {
 		unknown = usage(unknown.Error(), "`fwctl drift POLICY` compares with a policy that was not applied")

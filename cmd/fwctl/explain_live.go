@@ -44,7 +44,7 @@ func (g *global) explainLive(ctx context.Context, words, policy string) error {
 	if err := arrive(&p, h); err != nil {
 		return err
 	}
-	kernel, err := live.Rules(ctx)
+	kernel, err := g.hostRules(ctx)
 	if err != nil {
 		return err
 	}

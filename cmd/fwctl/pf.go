@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/fwctl/fwctl/adopt"
+	"github.com/fwctl/fwctl/apply"
 	"github.com/fwctl/fwctl/audit/compare"
+	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/pf"
 	"github.com/fwctl/fwctl/rules"
@@ -113,11 +116,25 @@ func (g *global) pfSide(s *compare.Side, q *compare.Question, file string, f com
 	for _, p := range t.Problems {
 		s.Unread = append(s.Unread, t.where(p))
 	}
+	overPF(q)
+	return nil
+}
+
+// overPF narrows a comparison to packets that pf can be asked about.
+func overPF(q *compare.Question) {
 	q.Over = pf.Comparable
 	if q.Kinds == nil {
 		q.Kinds = []compare.Kind{compare.First, compare.InFlow}
 	}
-	return nil
+}
+
+// hostRules reads what decides on packets on this host: what the kernel has, or pf
+// where that is the backend that was asked for.
+func (g *global) hostRules(ctx context.Context) (*live.HostRules, error) {
+	if g.backend == apply.PF {
+		return live.PFRules(ctx)
+	}
+	return live.Rules(ctx)
 }
 
 // pfRuleset is a text of pf to import.

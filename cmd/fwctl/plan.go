@@ -69,7 +69,7 @@ func (g *global) plan(ctx context.Context, arg string, budget int) error {
 		return err
 	}
 	a := planned{Policy: out.Policy, Digest: out.Digest, Backend: out.Backend, Changes: out.Changes}
-	if a.Plan, err = planFor(ctx, o, budget); err != nil {
+	if a.Plan, err = g.planFor(ctx, o, budget); err != nil {
 		return err
 	}
 	done()
@@ -90,13 +90,13 @@ func planStatus(a planned) error {
 }
 
 // planFor gathers what the plan depends on.
-func planFor(ctx context.Context, o apply.Options, budget int) (*plan.Plan, error) {
+func (g *global) planFor(ctx context.Context, o apply.Options, budget int) (*plan.Plan, error) {
 	m, err := apply.Understand(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	q := plan.Question{Policy: m.Ruleset, Now: time.Now(), Budget: budget, Route: live.RouteTo}
-	if q.Host, err = live.Rules(ctx); err != nil {
+	if q.Host, err = g.hostRules(ctx); err != nil {
 		return nil, err
 	}
 	if q.Connections, err = live.Connections(); err != nil {

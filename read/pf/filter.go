@@ -351,7 +351,7 @@ func (r *reader) unread(s *Unread, guard packet.Cond) {
 	cond := r.unknown(fmt.Sprintf("the statement on line %d matches: %s", s.Line, s.Text), true)
 	r.decide(packet.Step{
 		Cond: guarded(guard, cond), Outcome: packet.OutcomeUnknown,
-		Place: packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: s.Line, Text: s.Text},
+		Place: packet.Place{Source: "pf", Chain: r.ruleset(), Line: s.Line, Text: s.Text},
 	})
 }
 
@@ -405,7 +405,7 @@ func (r *reader) rule(s *Rule, guard packet.Cond) {
 	if !r.applies(s.Match) {
 		return
 	}
-	place := packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: s.Line, Name: s.Label, Text: r.ruleText(s)}
+	place := packet.Place{Source: "pf", Chain: r.ruleset(), Line: s.Line, Name: s.Label, Text: r.ruleText(s)}
 	cond, decision := guarded(guard, r.ruleCond(s)), r.decision(s, place)
 	if s.Action == Matches && s.Quick {
 		// No manual says what comes behind it.
@@ -441,6 +441,14 @@ func (r *reader) inOrder(s *Rule, cond packet.Cond, decision packet.Step) {
 		step.Writes = append(step.Writes, mark(packet.FieldMark, i+1))
 	}
 	r.chain.Rules = append(r.chain.Rules, step)
+}
+
+// ruleset names the rules that are read.
+func (r *reader) ruleset() string {
+	if r.anchor == "" {
+		return "main ruleset"
+	}
+	return "anchor " + r.anchor
 }
 
 // ruleText is the rule as pfctl prints it.
@@ -526,4 +534,39 @@ func (r *reader) unknown(text string, unsupported bool) packet.Cond {
 func (r *reader) tagIs(tag string) packet.Cond {
 	i, _ := slices.BinarySearch(r.tags, tag)
 	return marked(packet.FieldMark, i+1)
+}
+
+// EachTable calls f for each table that a rule names, with the anchor in which the
+// rule stands, "" for the main rules.
+func (c *Config) EachTable(f func(anchor, name string)) { eachTable(c.Lines, "", f) }
+
+func eachTable(lines []Statement, anchor string, f func(anchor, name string)) {
+	match := func(m Match) {
+		for _, h := range slices.Concat(m.From.Hosts, m.To.Hosts) {
+			if h.Kind == TableHost {
+				f(anchor, h.Name)
+			}
+		}
+	}
+	for _, s := range lines {
+		switch s := s.(type) {
+		case *Rule:
+			match(s.Match)
+		case *Translation:
+			match(s.Match)
+		case *Anchor:
+			match(s.Match)
+			eachTable(s.Body, join(anchor, s.Name), f)
+		}
+	}
+}
+
+// Without returns the rules without those of an anchor.
+func (c *Config) Without(anchor string) *Config {
+	out := *c
+	out.Lines = slices.DeleteFunc(slices.Clone(c.Lines), func(s Statement) bool {
+		a, ok := s.(*Anchor)
+		return ok && a.Name == anchor
+	})
+	return &out
 }

@@ -49,7 +49,7 @@ func (r *reader) translation(c *packet.Chain, t *Translation, guard packet.Cond)
 	w.statement(t)
 	step := packet.Step{
 		Cond: guarded(guard, r.match(m, "")), Outcome: packet.OutcomeReturn,
-		Place: packet.Place{Source: "pf", Chain: firstOf(r.anchor, "main"), Line: t.Line, Text: w.b.String()},
+		Place: packet.Place{Source: "pf", Chain: r.ruleset(), Line: t.Line, Text: w.b.String()},
 	}
 	switch {
 	case t.No:

@@ -1,0 +1,192 @@
+package pf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/fwctl/fwctl/packet"
+	read "github.com/fwctl/fwctl/read/pf"
+)
+
+// Own is the anchor that is fwctl's.
+const Own = "fwctl"
+
+// Held is what pf holds, read as one state of it.
+type Held struct {
+	Enabled bool // otherwise everything passes
+	*read.Config
+	Options read.Options
+	Unread  []string // what could not be read, with the reason
+}
+
+// ErrUnstable says that the rules changed each time they were read.
+var ErrUnstable = errors.New("the rules change faster than they can be read")
+
+// tries is how often everything is read again because others write.
+const tries = 10
+
+// Read reads what pf holds. Links are the interfaces of the host with their addresses.
+func (c *Conn) Read(ctx context.Context, links []packet.Link) (*Held, error) {
+	for range tries {
+		text, err := c.rules(ctx)
+		if err != nil {
+			return nil, err
+		}
+		h, err := c.held(ctx, text, links)
+		if err != nil {
+			return nil, err
+		}
+		after, err := c.rules(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if after == text {
+			return h, nil
+		}
+	}
+	return nil, ErrUnstable
+}
+
+// rules are all rules as pfctl prints them: what translates first, as it is done.
+func (c *Conn) rules(ctx context.Context) (string, error) {
+	show := []string{"-a", "*", "-s"}
+	if c.Dialect == read.FreeBSD || c.Dialect == read.FreeBSDOld {
+		show = append([]string{"-P"}, show...) // ports by number
+	}
+	nat := ""
+	if c.Dialect != read.OpenBSD {
+		var err error
+		if nat, err = c.pfctl(ctx, append(slices.Clone(show), "nat")...); err != nil {
+			return "", err
+		}
+	}
+	text, err := c.pfctl(ctx, append(show, "rules")...)
+	return nat + text, err
+}
+
+func (c *Conn) held(ctx context.Context, text string, links []packet.Link) (*Held, error) {
+	h := &Held{Config: read.Parse(text, c.Dialect), Options: read.Options{Links: links}}
+	for _, p := range h.Problems {
+		h.Unread = append(h.Unread, fmt.Sprintf("pfctl -s rules, line %d: %s", p.Line, p.Text))
+	}
+	info, err := c.pfctl(ctx, "-s", "info")
+	if err != nil {
+		return nil, err
+	}
+	h.Enabled = strings.Contains(info, "Status: Enabled")
+	if h.Options.Skip, err = c.skipped(ctx); err != nil {
+		return nil, err
+	}
+	if c.Dialect != read.MacOS {
+		h.Options.Groups = groups(ctx)
+	}
+	c.tables(ctx, h)
+	return h, nil
+}
+
+// skipped are the interfaces and groups that pf leaves alone.
+func (c *Conn) skipped(ctx context.Context) ([]string, error) {
+	text, err := c.pfctl(ctx, "-v", "-s", "Interfaces")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for line := range strings.Lines(text) {
+		if name, ok := strings.CutSuffix(strings.TrimSpace(line), " (skip)"); ok {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// tables reads those that rules name. One that does not exist is empty.
+func (c *Conn) tables(ctx context.Context, h *Held) {
+	type key struct{ anchor, name string }
+	contents := map[key][]read.Entry{}
+	h.EachTable(func(anchor, name string) {
+		for _, a := range slices.Compact([]string{anchor, ""}) {
+			k := key{a, name}
+			if _, known := contents[k]; known {
+				continue
+			}
+			entries, err := c.table(ctx, a, name)
+			switch {
+			case err == nil:
+				contents[k] = entries
+			case !strings.Contains(err.Error(), "does not exist"):
+				h.Unread = append(h.Unread, err.Error())
+			}
+		}
+	})
+	h.Options.Tables = func(anchor, name string) ([]read.Entry, bool) {
+		entries, ok := contents[key{anchor, name}]
+		return entries, ok
+	}
+}
+
+func (c *Conn) table(ctx context.Context, anchor, name string) ([]read.Entry, error) {
+	args := []string{"-t", name, "-T", "show"}
+	if anchor != "" {
+		args = append([]string{"-a", anchor}, args...)
+	}
+	text, err := c.pfctl(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	entries, ok := read.ParseEntries(text)
+	if !ok {
+		return nil, fmt.Errorf("pfctl %s: not understood", strings.Join(args, " "))
+	}
+	return entries, nil
+}
+
+// groups are the interface groups and their members, as ifconfig(8) prints them; nil
+// where it cannot be asked.
+func groups(ctx context.Context) map[string][]string {
+	path := Find("ifconfig")
+	if path == "" {
+		return nil
+	}
+	text, err := run(ctx, path, "-a")
+	if err != nil {
+		return nil
+	}
+	return ParseGroups(text)
+}
+
+// ParseGroups reads the groups that ifconfig prints of each interface.
+func ParseGroups(text string) map[string][]string {
+	out := map[string][]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, _ = strings.Cut(line, ":")
+			out["all"] = append(out["all"], name)
+			continue
+		}
+		list, ok := strings.CutPrefix(strings.TrimSpace(line), "groups:")
+		for _, g := range strings.Fields(list) {
+			if ok && g != "all" {
+				out[g] = append(out[g], name)
+			}
+		}
+	}
+	return out
+}
+
+// Source returns what the rules do with packets of a family, by the place where they
+// stand on the way.
+func (h *Held) Source(is6 bool) packet.Source { return h.source(h.Config, is6) }
+
+// Others is Source without what is fwctl's.
+func (h *Held) Others(is6 bool) packet.Source { return h.source(h.Without(Own), is6) }
+
+func (h *Held) source(c *read.Config, is6 bool) packet.Source {
+	if !h.Enabled {
+		return func(packet.Hook) *packet.Filter { return nil }
+	}
+	return read.Source(c, is6, h.Options)
+}
