@@ -312,6 +312,9 @@ func (c *change) guard(ctx context.Context) error {
 	case live.ReachUnknown:
 		c.warn("it is not known by which connection you work%s, so it is not proved that the policy lets it in", because(c.Reach.By))
 	}
+	if c.out.Backend == PF {
+		g.PF = textForPF(ctx, c.ruleset)
+	}
 	warnings, err := guard(ctx, g)
 	c.out.Warnings = append(c.out.Warnings, warnings...)
 	var lockout *LockoutError

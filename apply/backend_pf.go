@@ -53,3 +53,20 @@ func (*pfProgram) Generation() uint32 { return 0 }
 func (p *pfProgram) Prove(_ context.Context, by *prover, limit time.Duration) (*Proof, error) {
 	return provePF(by.rs, p.held, limit)
 }
+
+// textForPF is what the anchor would hold of a policy; nothing if pf cannot say it, or
+// is not there: what follows says so.
+func textForPF(ctx context.Context, rs *rules.Ruleset) *pfread.Config {
+	empty := &pfread.Config{}
+	b, err := openPF(ctx)
+	if err != nil {
+		return empty
+	}
+	p, ps := b.Render(rs)
+	if ps.Err() != nil {
+		return empty
+	}
+	return p.(*pfProgram).config() //nolint:forcetypeassert // it is what Render returns
+}
+
+func (p *pfProgram) config() *pfread.Config { return p.conn.Parse(p.Text()) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
+	pfread "github.com/fwctl/fwctl/read/pf"
 	"github.com/fwctl/fwctl/rules"
 )
 
@@ -27,6 +28,7 @@ type guardQuestion struct {
 	Now     time.Time        // zero: the time of the clock
 	Until   time.Time        // the end of the time for a confirmation: what expires before counts as over
 	Budget  int              // nodes of the diagrams of one question; zero: a default
+	PF      *pfread.Config   // what pf would be given; nil: another backend decides
 }
 
 // LockoutError is a packet that the new policy, together with the rules of others
@@ -78,11 +80,28 @@ func guard(ctx context.Context, g guardQuestion) (warnings []string, err error) 
 	if g.Own == nil && len(g.atRisk()) == 0 {
 		return nil, nil
 	}
-	h, err := live.Rules(ctx)
+	read := live.Rules
+	if g.PF != nil {
+		read = live.PFRules
+	}
+	h, err := read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return g.ask(ctx, h)
+}
+
+// changed is the new state of the host: the rules of others and the policy. Where pf
+// decides they are one list, in which the last or a quick one counts.
+func (a *arrivals) changed() sources {
+	if a.PF != nil && a.host.PF != nil {
+		return sources{host: []packet.Source{understood(a.host.PF.With(a.PF, a.is6))}}
+	}
+	others := a.host.Others(a.is6)
+	for i, s := range others {
+		others[i] = understood(s)
+	}
+	return sources{others, a.Ruleset}
 }
 
 // ask is guard on a host whose rules are known.
@@ -171,11 +190,7 @@ func (a *arrivals) prove(ctx context.Context) error {
 	for i, s := range all {
 		all[i] = understood(s)
 	}
-	others := a.host.Others(a.is6)
-	for i, s := range others {
-		others[i] = understood(s)
-	}
-	a.after = sources{others, a.Ruleset}
+	a.after = a.changed()
 	after := a.narrow(a.after)
 	filters := []*packet.Filter{after}
 	if a.kept != nil {

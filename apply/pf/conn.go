@@ -97,6 +97,9 @@ func find(name string) string {
 	return ""
 }
 
+// Parse reads a text in the grammar of this pf.
+func (c *Conn) Parse(text string) *read.Config { return read.Parse(text, c.grammar) }
+
 // programTime bounds one run of pfctl. A million addresses take it some seconds.
 const programTime = 2 * time.Minute
 

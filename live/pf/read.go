@@ -184,6 +184,28 @@ func (h *Held) Source(is6 bool) packet.Source { return h.source(h.Config, is6) }
 // Others is Source without what is fwctl's.
 func (h *Held) Others(is6 bool) packet.Source { return h.source(h.Without(Own), is6) }
 
+// With is Source as it would be if fwctl's anchor held other rules: a text with its
+// tables.
+func (h *Held) With(own *read.Config, is6 bool) packet.Source {
+	c := *h.Config
+	c.Lines = slices.Clone(c.Lines)
+	for i, s := range c.Lines {
+		if a, ok := s.(*read.Anchor); ok && a.Name == Own {
+			filled := *a
+			filled.Inline, filled.Body = true, own.Lines
+			c.Lines[i] = &filled
+		}
+	}
+	with := *h
+	with.Options.Tables = func(anchor, name string) ([]read.Entry, bool) {
+		if anchor == Own {
+			return nil, false
+		}
+		return h.Options.Tables(anchor, name)
+	}
+	return with.source(&c, is6)
+}
+
 func (h *Held) source(c *read.Config, is6 bool) packet.Source {
 	if !h.Enabled {
 		return func(packet.Hook) *packet.Filter { return nil }
