@@ -119,29 +119,43 @@ func unescapeMount(s string) string {
 
 // elsewhere adds the listeners of all network namespaces but the own one.
 func (s *listening) elsewhere(ctx context.Context, own uint64) {
+	s.notes = append(s.notes, everyOther(ctx, own, "sockets there may be missing", func(ns Netns) {
+		if err := s.sockets(ns); err != nil {
+			s.note("the sockets of network namespace %s could not be read: %v", ns, err)
+		}
+	})...)
+}
+
+// everyOther does the work in each network namespace but the own one, on a thread that
+// is there; the notes say which could not be entered, and what is missing because others
+// were not found.
+func everyOther(ctx context.Context, own uint64, missing string, work func(Netns)) (notes []string) {
 	ds := findDoors()
 	if ds.hidden > 0 {
-		s.note("the network namespace of %s may not be looked at (needs CAP_SYS_PTRACE, as root has it): sockets there may be missing", others(ds.hidden))
+		notes = append(notes, fmt.Sprintf("the network namespace of %s may not be looked at (needs CAP_SYS_PTRACE, as root has it): %s", others(ds.hidden), missing))
 	}
 	inodes := slices.DeleteFunc(ds.order, func(inode uint64) bool { return inode == own })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.visit(ctx, ds, inodes); err != nil {
-			s.note("no other network namespace was entered: %v", err)
+		shut, err := ds.visit(ctx, inodes, work)
+		if err != nil {
+			shut = append(shut, fmt.Sprintf("no other network namespace was entered: %v", err))
 		}
+		notes = append(notes, shut...)
 	}()
 	<-done
+	return notes
 }
 
-// visit adds the listeners of one network namespace after the other, and brings the
-// thread back; if that fails, it stays locked and ends with the goroutine.
-func (s *listening) visit(ctx context.Context, ds *doors, inodes []uint64) error {
+// visit does the work in one network namespace after the other, and brings the thread
+// back; if that fails, it stays locked and ends with the goroutine.
+func (ds *doors) visit(ctx context.Context, inodes []uint64, work func(Netns)) (notes []string, err error) {
 	runtime.LockOSThread()
 	back, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		runtime.UnlockOSThread()
-		return err
+		return nil, err
 	}
 	defer back.Close()
 	var shut []string
@@ -150,34 +164,34 @@ func (s *listening) visit(ctx context.Context, ds *doors, inodes []uint64) error
 		if ctx.Err() != nil {
 			break
 		}
-		if err := s.enter(ds.known[inode]); err != nil {
-			shut, why = append(shut, ds.known[inode].String()), err
+		d := ds.known[inode]
+		switch entered, err := d.enter(); {
+		case err != nil:
+			shut, why = append(shut, d.String()), err
+		case entered:
+			work(d.Netns)
 		}
 	}
 	if len(shut) > 0 {
-		s.note("network namespaces that could not be entered (needs CAP_SYS_ADMIN): %s: %v", someOf(shut), why)
+		notes = append(notes, fmt.Sprintf("network namespaces that could not be entered (needs CAP_SYS_ADMIN): %s: %v", someOf(shut), why))
 	}
 	if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
 		runtime.UnlockOSThread()
 	}
-	return nil
+	return notes, nil
 }
 
-// enter adds the listeners of one network namespace; the thread stays there.
-func (s *listening) enter(d *door) (err error) {
+// enter brings the thread into the namespace, unless it has ended since.
+func (d *door) enter() (entered bool, err error) {
 	for _, path := range d.paths {
-		if err = d.open(path); err != nil {
-			continue
+		if err = d.open(path); err == nil {
+			return true, nil
 		}
-		if err := s.sockets(d.Netns); err != nil {
-			s.note("the sockets of network namespace %s could not be read: %v", d.Netns, err)
-		}
-		return nil
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOtherNetns) {
-		return nil // it has ended since
+		return false, nil
 	}
-	return err
+	return false, err
 }
 
 // open brings the thread into the namespace, by one of its files.

@@ -34,6 +34,15 @@ type Beside struct {
 	Refuses bool `json:"refuses_only"`
 }
 
+// Namespace is another network namespace and everything that decides on packets in it.
+// Who else manages rules, and programs on control groups, are the host's: its Rules name
+// none.
+type Namespace struct {
+	Netns
+	Rules  *HostRules // nil: they could not be read
+	Unread string     // why not
+}
+
 // errReadPrivilege is the error of a process that may not read the rules.
 var errReadPrivilege = errors.New("reading the host's rules needs CAP_NET_ADMIN: run it as root")
 

@@ -1,10 +1,13 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"go4.org/netipx"
@@ -26,20 +29,44 @@ func Rules(ctx context.Context) (*HostRules, error) {
 		return nil, err
 	}
 	h := &HostRules{Managers: survey.Managers}
-	if err := h.tables(ctx); err != nil {
-		return nil, err
-	}
-	if err := h.routes(); err != nil {
-		return nil, err
-	}
-	if err := h.links(); err != nil {
-		return nil, err
-	}
-	if err := h.addresses(); err != nil {
-		return nil, err
-	}
+	err = h.read(ctx)
 	h.groups()
-	return h, h.filters()
+	return h, err
+}
+
+// read reads what is of one network namespace, that of the thread.
+func (h *HostRules) read(ctx context.Context) error {
+	if err := h.tables(ctx); err != nil {
+		return err
+	}
+	for _, part := range []func() error{h.routes, h.links, h.addresses, h.filters} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Elsewhere reads what decides on packets in each other network namespace of this
+// machine that can be found and entered, which needs CAP_SYS_ADMIN, and CAP_SYS_PTRACE
+// to find those of other users' processes. The notes say what could not be told.
+func Elsewhere(ctx context.Context) (all []Namespace, notes []string, err error) {
+	own, err := ownNetns()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the rules of other network namespaces: %w", err)
+	}
+	notes = everyOther(ctx, own, "rules there may be missing", func(ns Netns) {
+		h := &HostRules{}
+		n := Namespace{Netns: ns, Rules: h}
+		if err := h.read(ctx); err != nil {
+			n.Rules, n.Unread = nil, err.Error()
+		}
+		all = append(all, n)
+	})
+	slices.SortFunc(all, func(a, b Namespace) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Inode, b.Inode))
+	})
+	return all, notes, ctx.Err()
 }
 
 // tables reads nf_tables and all variants of iptables, in one generation of the

@@ -216,6 +216,24 @@ func (r *Report) sort() {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.Kind, b.Kind) })
 }
 
+// Scope says what was compared: "input, output; IPv4, IPv6; packets of state new"; ""
+// where nothing was.
+func (r *Report) Scope() string {
+	var hooks, states []string
+	for _, c := range r.Compared {
+		if !slices.Contains(hooks, c.Hook) {
+			hooks = append(hooks, c.Hook)
+		}
+		if !slices.Contains(states, c.State) {
+			states = append(states, c.State)
+		}
+	}
+	if len(hooks) == 0 {
+		return ""
+	}
+	return strings.Join(hooks, ", ") + "; IPv4, IPv6; packets of state " + strings.Join(states, ", ")
+}
+
 // Counts returns how many findings there are of each kind.
 func (r *Report) Counts() map[Kind]int {
 	n := map[Kind]int{}

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +43,14 @@ func (b *browser) page(name, text string) string {
 	return "file://" + file
 }
 
+// flags are those of every start.
+func (b *browser) flags(profile string) []string {
+	return []string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--user-data-dir=" + profile,
+	}
+}
+
 // run starts the browser for one page; out is what it prints, console what the page said.
 func (b *browser) run(url string, flags ...string) (out string, console []string) {
 	b.Helper()
@@ -49,10 +59,7 @@ func (b *browser) run(url string, flags ...string) (out string, console []string
 		b.Fatal(err)
 	}
 	defer os.RemoveAll(profile)
-	args := append([]string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-logging=stderr", "--user-data-dir=" + profile,
-	}, flags...)
+	args := append(append(b.flags(profile), "--enable-logging=stderr"), flags...)
 	c := exec.CommandContext(b.Context(), "chromium", append(args, url)...)
 	c.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer
@@ -139,6 +146,57 @@ onload = () => { document.querySelector("p").textContent = "width " + document.q
 		said := regexp.MustCompile(`<p>width (\d+)</p>`).FindStringSubmatch(out)
 		if said == nil || said[1] != fmt.Sprint(width) {
 			t.Errorf("at %d the page's width is %q", width, said)
+		}
+	}
+}
+
+// Everything that can be used is reached by Tab alone, in the order of the page, and is
+// marked when it is; Enter opens what is folded; the links lead to their parts.
+func TestBrowserByKeyboard(t *testing.T) {
+	b := newBrowser(t)
+	d := b.open(b.page("page.html", pageOf(t, everything("nginx", "caddy"), "web1.example.org")))
+	all := d.says(`(window.all = [...document.querySelectorAll("a[href], summary, [tabindex], button, input, select, textarea")]).length`)
+	if n, _ := strconv.Atoi(all); n < 20 {
+		t.Fatalf("%s parts that can be used", all)
+	}
+	var order []string
+	for range 200 {
+		d.press("Tab", 9, "")
+		i := d.says(`all.indexOf(document.activeElement)`)
+		if i == "-1" || i == "0" && len(order) > 0 { // out of the page, or around
+			break
+		}
+		order = append(order, i)
+		if mark := d.says(`getComputedStyle(document.activeElement).outlineStyle`); mark != "solid" {
+			t.Errorf("part %s is not marked: %s", i, mark)
+		}
+		if seen := d.says(`document.activeElement.getBoundingClientRect().right > 0`); seen != "true" {
+			t.Errorf("part %s is not to be seen", i)
+		}
+		d.enter(i)
+	}
+	var want []string
+	n, _ := strconv.Atoi(all)
+	for i := range n {
+		want = append(want, strconv.Itoa(i))
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("by Tab one gets to %v, want all of %s in order", order, all)
+	}
+}
+
+// enter presses Enter on the part that has the focus, and sees what comes of it.
+func (d *devtools) enter(i string) {
+	d.Helper()
+	switch d.says(`document.activeElement.tagName`) {
+	case "SUMMARY":
+		d.press("Enter", 13, "\r")
+		if d.says(`all[`+i+`].parentElement.open`) != "true" {
+			d.Errorf("part %s does not open", i)
+		}
+	case "A":
+		if to := d.says(`document.getElementById(all[` + i + `].hash.slice(1))?.tagName`); to != "H2" && to != "MAIN" {
+			d.Errorf("part %s leads to %s", i, to)
 		}
 	}
 }

@@ -9,14 +9,11 @@ import (
 	"github.com/fwctl/fwctl/packet"
 )
 
-// doors are the ports at which something waits or is published, each with one set of
-// addresses.
+// doors are the ports of one network namespace at which something waits or is published,
+// each with one set of addresses.
 func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
 	var out []Door
 	for _, l := range listeners {
-		if l.Netns != (live.Netns{}) {
-			continue // of another host, for the rules that were read
-		}
 		d := at(&out, l.Proto, l.Port, l.Interface, isLocal(l.Addr))
 		for _, a := range addresses(l) {
 			d.addr(a)

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fwctl/fwctl/audit/drift"
 )
 
 // About is what a page says of itself.
@@ -21,6 +23,23 @@ type About struct {
 	Policy  string // its path; empty: none was held against
 	Digest  string // of the policy
 	At      time.Time
+
+	Drift   *drift.Report // of the host from the policy; nil: it was not held against it
+	NoDrift string        // why not; empty: there is no policy
+	Past    []Event       // what was applied, the newest first
+	NoPast  string        // why that is not known; empty: it is
+}
+
+// Event is something that changed the rules of the host.
+type Event struct {
+	At        time.Time
+	Did       string // "apply", "rollback"
+	Policy    string
+	Digest    string
+	Backend   string
+	User      string
+	Confirmed string // by whom, where that was another
+	Changes   int    // objects of the kernel
 }
 
 //go:embed page.html
@@ -33,7 +52,7 @@ func (r *Report) HTML(w io.Writer, about About) error {
 		"code": codeOf, "listens": listens, "add": func(a, b int) int { return a + b }, "list": func(ss []string) string { return strings.Join(ss, ", ") },
 		"time": func(t time.Time) string { return t.Format(time.RFC3339) },
 		"mark": func(l level) string { return levelMarks[l] }, "word": func(l level) string { return levelWords[l] },
-		"worst": worst,
+		"worst": worst, "short": func(s string) string { return s[:min(len(s), 12)] },
 	}).Parse(pageText)
 	if err != nil {
 		return err
@@ -65,6 +84,7 @@ type page struct {
 	Picture   *picture
 	Closed    []*Door // that nobody reaches
 	Local     []*Door
+	Compared  *comparedPage
 }
 
 // matrixPage is the matrix as the template can reach it.
@@ -110,6 +130,9 @@ func (r *Report) page(about About) *page {
 	p.Mark, p.Judgement = r.judgement()
 	m := newMatrix(r.Doors)
 	p.Matrix, p.Picture = m.page(bad), m.draw(bad)
+	if about.Drift != nil {
+		p.Compared = compared(about.Drift)
+	}
 	return p
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/fwctl/fwctl/audit/drift"
 	"github.com/fwctl/fwctl/packet"
 )
 
@@ -78,14 +79,45 @@ func everything(names ...string) *Report {
 		{Code: "FW112", Severity: Note, Summary: "service.old has expired at 2026-01-01T00:00:00Z", Section: "service.old", At: "policy.toml:9:1"},
 		{Code: "FW104", Severity: Warning, Door: "111/tcp", Summary: "111/tcp waits for others", Accepted: "legacy NFS, " + name(0), Until: "2027-01-31T00:00:00Z"},
 	}
+	there := []Door{doorOf(80, name(5), all...), doorOf(5432, name(6))}
+	there[1].Local = true
+	r.Namespaces = []Namespace{
+		{Name: name(0), Inode: 4026532281, Holds: []string{"docker container " + name(1)}, Addresses: []string{name(2) + " 172.17.0.2/16"}, Doors: there},
+		{Inode: 4026532282, Notes: []string{"its rules could not be read: " + name(3)}},
+	}
 	r.finish()
+	return r
+}
+
+// driftOf is a drift with something of each kind, under a name.
+func driftOf(name string) *drift.Report {
+	example := drift.Example{
+		Packet: "in eth0 tcp 203.0.113.9:51234 -> 192.0.2.10:6379", If: []string{"the set " + name + " holds it"},
+		Host: drift.Side{Verdict: "accept", Table: "ip filter", Chain: "INPUT", Handle: 7, Rule: name}, Policy: drift.Side{Verdict: "drop", Name: "the default"},
+	}
+	r := &drift.Report{Verdict: drift.Drift, Compared: []drift.Compared{{Hook: "input", Family: "ip", State: "new"}}}
+	for _, k := range drift.Kinds() {
+		r.Findings = append(r.Findings, drift.Finding{Kind: k, Summary: k.String() + " " + name, Details: []string{name}})
+	}
+	r.Findings[0].Packets, r.Findings[0].More, r.Findings[0].Examples = slices.Repeat([]string{name}, 2*mostPackets), true, []drift.Example{example}
 	return r
 }
 
 func pageOf(t testing.TB, r *Report, host string) string {
 	t.Helper()
+	return pageAbout(t, r, About{
+		Host: host, Drift: driftOf(host), Past: []Event{
+			{At: now, Did: "rollback", Policy: "/etc/fwctl/" + host, Digest: "ab12ab12ab12ab12", Backend: "nftables", User: host, Confirmed: host, Changes: 3},
+			{At: now.AddDate(0, -1, 0), Did: "off", User: "root"},
+		},
+	})
+}
+
+func pageAbout(t testing.TB, r *Report, about About) string {
+	t.Helper()
+	about.Version, about.Policy, about.Digest, about.At = "0.1.0", "/etc/fwctl/policy.toml", strings.Repeat("ab12", 16), now
 	var b bytes.Buffer
-	if err := r.HTML(&b, About{Host: host, Version: "0.1.0", Policy: "/etc/fwctl/policy.toml", Digest: strings.Repeat("ab12", 16), At: now}); err != nil {
+	if err := r.HTML(&b, about); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -101,7 +133,7 @@ func TestHTML(t *testing.T) {
 	}
 	wellFormed(t, text)
 	nodes := parsed(t, text)
-	for what, want := range map[string]int{"table": 3, "svg": 1, "article": 5, "details": 5, "h1": 1, "h2": 6, "h3": 5, "main": 1, "caption": 3, "script": 0, "img": 0, "iframe": 0} {
+	for what, want := range map[string]int{"table": 5, "svg": 1, "article": 12, "details": 5, "h1": 1, "h2": 9, "h3": 14, "main": 1, "caption": 4, "script": 0, "img": 0, "iframe": 0} {
 		if got := len(nodes[what]); got != want {
 			t.Errorf("%d of <%s>, want %d", got, what, want)
 		}
@@ -109,6 +141,8 @@ func TestHTML(t *testing.T) {
 	for _, want := range []string{
 		"default-src &#39;none&#39;", "web1.example.org", "2 critical, 1 warning.", "0.1.0", "2026-11-26T12:00:00Z", "/etc/fwctl/policy.toml", "in eth0 tcp 203.0.113.9:51234 -&gt; 192.0.2.10:6379",
 		"[service.web]", "policy.toml:4:1", "legacy NFS, nginx", "2027-01-31T00:00:00Z", "<strong>Cure:</strong> Stop what waits there", "any IPv4 reaches 80/tcp, 443/tcp, 6379/tcp;", "some of the others reach 22/tcp, 5432/tcp, 8000/tcp, 8443/tcp; not all could be told of 9000/tcp.", "100.0.0.0/8 in eth1",
+		"Drift: the host does not do", "Compared: input; IPv4, IPv6; packets of state new.", "accept by ip filter INPUT, handle 7", "and more", "confirmed by <bdi>web1", "2026-10-26T12:00:00Z", "3 changed",
+		"nginx (net:[4026532281])", "docker container caddy", "is not followed here", "Nothing waits there", "its rules could not be read: nginx",
 	} {
 		if !strings.Contains(strings.ReplaceAll(text, "'none'", "&#39;none&#39;"), want) {
 			t.Errorf("nothing of %q", want)
@@ -126,6 +160,17 @@ func TestHTML(t *testing.T) {
 func TestHTMLOfNothing(t *testing.T) {
 	for _, r := range []*Report{{}, {held: true, Verdict: CannotTell, Notes: []string{"not read: x"}}, looked(t, "", nil)} {
 		wellFormed(t, pageOf(t, r, ""))
+		text := pageAbout(t, r, About{})
+		wellFormed(t, text)
+		for _, want := range []string{"There is no policy to hold the host against.", "Nothing was applied"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("nothing of %q", want)
+			}
+		}
+	}
+	text := pageAbout(t, &Report{}, About{NoDrift: "no <memory>", NoPast: "it is damaged"})
+	if !strings.Contains(text, "no &lt;memory&gt;") || !strings.Contains(text, "it is damaged") {
+		t.Error("what could not be read is not told")
 	}
 }
 
@@ -188,7 +233,7 @@ func TestHTMLOfMany(t *testing.T) {
 		r.Doors = append(r.Doors, doorOf(uint16(10000+i), "proxy", sources...))
 	}
 	start := time.Now()
-	text := pageOf(t, r, "x")
+	text := pageAbout(t, r, About{})
 	t.Logf("%d kB in %v", len(text)/1000, time.Since(start))
 	if n := strings.Count(text, "<tr>"); n != 1+mostPorts || len(text) > 3_000_000 {
 		t.Errorf("%d rows, %d bytes", n, len(text))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
@@ -381,7 +382,24 @@ func Look(q Question) (*Report, error) {
 	if q.Budget == 0 {
 		q.Budget = DefaultBudget
 	}
+	listeners := q.Listeners
+	q.Listeners = listening(listeners, live.Netns{})
 	r := &Report{Doors: doors(q.Listeners, q.Published), Findings: []Finding{}, Notes: append([]string{}, q.Notes...), held: q.Policy != nil}
+	if err := r.look(q); err != nil {
+		return nil, err
+	}
+	r.speak(q)
+	r.surroundings(q)
+	r.accept(q)
+	if err := r.elsewhere(q, listeners); err != nil {
+		return nil, err
+	}
+	r.finish()
+	return r, nil
+}
+
+// look finds who gets in by the doors.
+func (r *Report) look(q Question) error {
 	for _, what := range q.Host.Unread {
 		r.Notes = append(r.Notes, "not read: "+what)
 	}
@@ -398,20 +416,16 @@ func Look(q Question) (*Report, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		both[i] = h
 	}
 	for i := range r.Doors {
 		if err := r.door(q, &r.Doors[i], both); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	r.speak(q)
-	r.surroundings(q)
-	r.accept(q)
-	r.finish()
-	return r, nil
+	return nil
 }
 
 // door looks at one door.

@@ -23,6 +23,9 @@ type Question struct {
 	Listeners []live.Listener
 	Published []live.PublishedPort
 	Notes     []string // what could not be told of the listeners
+	// Elsewhere are other network namespaces, whose listeners are among Listeners, too.
+	// Nothing there is held against the policy.
+	Elsewhere []Elsewhere
 	// Speak asks listeners what they speak; nil: none is asked.
 	Speak  func([]live.SpeakQuestion) []live.SpeakAnswer
 	Now    time.Time // zero: the present
@@ -53,6 +56,8 @@ type Report struct {
 	Doors    []Door    `json:"doors"`    // by protocol and port
 	Findings []Finding `json:"findings"` // the worst first, those that are accepted last
 	Notes    []string  `json:"notes"`    // what could not be told
+	// Namespaces are the other network namespaces of the machine, where they were asked for.
+	Namespaces []Namespace `json:"namespaces,omitempty"`
 
 	held bool // against a policy
 }

@@ -4,15 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
-	"strings"
-	"text/tabwriter"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fwctl/fwctl/apply"
+	"github.com/fwctl/fwctl/audit/drift"
 	"github.com/fwctl/fwctl/audit/exposure"
 	"github.com/fwctl/fwctl/audit/form"
 	"github.com/fwctl/fwctl/live"
@@ -58,12 +58,14 @@ findings; 2 error; 3 nothing found, but not all could be told. With --format nag
 	f.StringVar(&d.format, "format", "text", "answer as `FORM`: text, json, nagios, prometheus, sarif or html")
 	f.StringVarP(&d.output, "output", "o", "", "write the answer to `FILE`, at once: a reader sees the old one or the new")
 	f.BoolVar(&d.all, "all", false, "list the ports that only this host reaches, too")
+	f.BoolVar(&d.namespaces, "all-namespaces", false, "look into every other network namespace, too, as those of containers")
 	return c
 }
 
 type auditFlags struct {
 	format, output string
-	all            bool
+	all            bool // doors that only this host reaches, too
+	namespaces     bool
 }
 
 // audited is the answer of audit.
@@ -72,6 +74,9 @@ type audited struct {
 	Policy  string `json:"policy,omitempty"` // the path; empty: none was held against
 	Digest  string `json:"digest,omitempty"`
 	*exposure.Report
+
+	host  *live.HostRules
+	meant *apply.Meant // nil: there is no policy
 }
 
 func (g *global) audit(ctx context.Context, args []string, f auditFlags) error {
@@ -83,11 +88,11 @@ func (g *global) audit(ctx context.Context, args []string, f auditFlags) error {
 	}
 	g.ui.json = f.format == "json"
 	start := time.Now()
-	a, err := g.audited(ctx, args)
+	a, err := g.audited(ctx, args, f)
 	if err != nil {
 		return f.failed(g.ui, err)
 	}
-	if err := f.write(g, a, start); err != nil {
+	if err := f.write(ctx, g, a, start); err != nil {
 		return err
 	}
 	code := auditStatus[a.Verdict]
@@ -115,7 +120,7 @@ func (f *auditFlags) failed(u *ui, cause error) error {
 }
 
 // write answers in the form that was asked for.
-func (f *auditFlags) write(g *global, a *audited, start time.Time) error {
+func (f *auditFlags) write(ctx context.Context, g *global, a *audited, start time.Time) error {
 	var b bytes.Buffer
 	shown := g.ui.into(&b, f.output)
 	version := programVersion().Version
@@ -129,18 +134,50 @@ func (f *auditFlags) write(g *global, a *audited, start time.Time) error {
 		dir, _ := os.Getwd() // paths are absolute where it is not known
 		err = a.SARIF(&b, version, a.Policy, dir)
 	case "html":
-		host, _ := os.Hostname() // a page without a name is better than none
-		err = a.HTML(&b, exposure.About{Host: host, Version: version, Policy: a.Policy, Digest: a.Digest, At: start})
+		about := exposure.About{Version: version, Policy: a.Policy, Digest: a.Digest, At: start}
+		about.Host, _ = os.Hostname() // a page without a name is better than none
+		about.Drift, about.NoDrift = a.drift(ctx)
+		about.Past, about.NoPast = g.events()
+		err = a.HTML(&b, about)
 	default:
 		err = shown.answer(a, func() { shown.audited(a, f.all) })
 	}
 	return errors.Join(err, g.ui.put(f.output, b.Bytes()))
 }
 
+// drift holds the rules that were read against the policy; why not, where it cannot.
+func (a *audited) drift(ctx context.Context) (r *drift.Report, why string) {
+	if a.meant == nil {
+		return nil, ""
+	}
+	r, err := drift.Find(drift.Question{
+		Policy: a.meant.Ruleset, Host: a.host, Changes: func() ([]string, error) { return a.meant.Changes(ctx) }, Route: live.RouteTo,
+	})
+	if err != nil {
+		return nil, err.Error()
+	}
+	r.Texts(ruleTexts(ctx))
+	return r, ""
+}
+
+// events is the history, the newest first; why not, where it cannot be read.
+func (g *global) events() (past []exposure.Event, why string) {
+	entries, err := apply.NewStore(g.stateDir).Past()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err.Error()
+	}
+	for _, e := range slices.Backward(entries) {
+		past = append(past, exposure.Event{
+			At: e.Time, Did: e.Action, Policy: e.Policy, Digest: e.Digest, Backend: e.Backend, User: e.User, Confirmed: e.Confirmed, Changes: e.Changes,
+		})
+	}
+	return past, ""
+}
+
 var auditStatus = map[exposure.Verdict]int{exposure.Good: exitGood, exposure.Findings: exitDiffers, exposure.CannotTell: exitUnknown}
 
 // audited looks at the host.
-func (g *global) audited(ctx context.Context, args []string) (*audited, error) {
+func (g *global) audited(ctx context.Context, args []string, f auditFlags) (*audited, error) {
 	if err := live.Readable(); err != nil {
 		return nil, err
 	}
@@ -149,7 +186,7 @@ func (g *global) audited(ctx context.Context, args []string) (*audited, error) {
 	m, err := g.meant(ctx, args)
 	switch {
 	case err == nil:
-		a.Policy, a.Digest, policy = m.Policy, m.Digest, m.Ruleset
+		a.Policy, a.Digest, a.meant, policy = m.Policy, m.Digest, m, m.Ruleset
 	case !errors.Is(err, apply.ErrNotConfirmed):
 		return nil, err
 	}
@@ -157,92 +194,41 @@ func (g *global) audited(ctx context.Context, args []string) (*audited, error) {
 	if err != nil {
 		return nil, err
 	}
-	listeners, notes, err := live.Listeners(ctx, live.ListenOptions{})
-	if err != nil {
+	a.host = host
+	q := exposure.Question{
+		Policy: policy, Host: host, Now: time.Now(),
+		Speak: func(qs []live.SpeakQuestion) []live.SpeakAnswer { return live.SpeakAll(ctx, qs) },
+	}
+	if err := listened(ctx, &q, f.namespaces); err != nil {
 		return nil, err
 	}
-	containers, told := live.Containers(ctx)
-	a.Report, err = exposure.Look(exposure.Question{
-		Policy: policy, Host: host, Listeners: listeners, Published: live.Published(host, containers), Notes: append(notes, told...), Now: time.Now(),
-		Speak: func(qs []live.SpeakQuestion) []live.SpeakAnswer { return live.SpeakAll(ctx, qs) },
-	})
+	a.Report, err = exposure.Look(q)
 	return a, err
 }
 
-// audited prints the report.
-func (u *ui) audited(a *audited, all bool) {
-	w := tabwriter.NewWriter(u.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PORT\tREACHED BY\tWAITS\tSERVICE")
-	hidden := 0
-	for _, d := range a.Doors {
-		if d.Local && !all {
-			hidden++
-			continue
+// listened adds what waits and what is published, in this network namespace or in all.
+func listened(ctx context.Context, q *exposure.Question, all bool) error {
+	listeners, notes, err := live.Listeners(ctx, live.ListenOptions{AllNamespaces: all})
+	if err != nil {
+		return err
+	}
+	containers, told := live.Containers(ctx)
+	q.Listeners, q.Published, q.Notes = listeners, live.Published(q.Host, containers), append(notes, told...)
+	if !all {
+		return nil
+	}
+	others, told, err := live.Elsewhere(ctx)
+	for _, n := range others {
+		e := exposure.Elsewhere{Namespace: n}
+		if n.Rules != nil {
+			e.Published = live.Published(n.Rules, containers)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", d.Name(), reachedBy(&d), strings.Join(waits(&d), "; "), strings.Join(d.Services, ", "))
+		q.Elsewhere = append(q.Elsewhere, e)
 	}
-	_ = w.Flush() // as every answer is printed
-	if hidden > 0 {
-		u.print("%d more for this host alone (--all)\n", hidden)
+	for _, note := range told {
+		if !slices.Contains(q.Notes, note) {
+			q.Notes = append(q.Notes, note)
+		}
 	}
-	for _, f := range a.Findings {
-		u.auditFinding(f)
-	}
-	for _, n := range a.Notes {
-		u.print("note  %s\n", n)
-	}
-	against := a.Policy
-	if against == "" {
-		against = "no policy is confirmed, and none was named"
-	}
-	u.print("%s: %s\n", a.Verdict, against)
-}
-
-func waits(d *exposure.Door) []string {
-	var out []string
-	for _, w := range d.Waits {
-		out = append(out, w.String())
-	}
-	return append(out, d.Published...)
-}
-
-func reachedBy(d *exposure.Door) string {
-	switch {
-	case d.Local:
-		return "this host alone"
-	case len(d.From) == 0 && d.Untold:
-		return "cannot tell"
-	case len(d.From) == 0:
-		return "nobody"
-	case d.Untold:
-		return strings.Join(d.From, "; ") + "; of others it cannot be told"
-	case d.Others:
-		return strings.Join(d.From, "; ") + "; others"
-	}
-	return strings.Join(d.From, "; ")
-}
-
-// auditFinding prints a finding.
-func (u *ui) auditFinding(f exposure.Finding) {
-	colour := map[exposure.Severity]string{exposure.Critical: red, exposure.Warning: yellow}[f.Severity]
-	word := f.Severity.String()
-	if f.Accepted != "" {
-		colour, word = "", "accepted"
-	}
-	u.print("\n%s %s %s\n", u.paint(u.stdout, colour, fmt.Sprintf("%-8s", word)), f.Code, f.Summary)
-	for _, e := range f.Evidence {
-		u.print("           %s\n", e)
-	}
-	if f.Packet != "" {
-		u.print("  packet   %s\n", f.Packet)
-	}
-	if f.At != "" {
-		u.print("  policy   %s, %s\n", f.Section, f.At)
-	}
-	if f.Accepted != "" {
-		u.print("  reason   %s\n", f.Accepted)
-	}
-	if f.Until != "" {
-		u.print("  until    %s\n", f.Until)
-	}
+	return err
 }

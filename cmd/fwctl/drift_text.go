@@ -33,7 +33,7 @@ func (u *ui) drifted(a *drifted) {
 	color := map[drift.Verdict]string{drift.InSync: green, drift.Drift: red, drift.CannotTell: yellow}[a.Verdict]
 	joint := map[drift.Verdict]string{drift.InSync: "with", drift.Drift: "from", drift.CannotTell: "if in sync with"}[a.Verdict]
 	u.print("%s %s %s (%s, %s)%s\n", u.paint(u.stdout, color, a.Verdict.String()), joint, a.Policy, short(a.Digest), a.Backend, a.tally())
-	u.print("compared   %s\n", a.scope())
+	u.print("compared   %s\n", a.Scope())
 }
 
 // tally counts the findings of each kind.
@@ -46,20 +46,6 @@ func (a *drifted) tally() string {
 		}
 	}
 	return after(": ", strings.Join(parts, ", "))
-}
-
-// scope says what was compared: "input and output, IPv4 and IPv6; first packets".
-func (a *drifted) scope() string {
-	var hooks, states []string
-	for _, c := range a.Compared {
-		if !slices.Contains(hooks, c.Hook) {
-			hooks = append(hooks, c.Hook)
-		}
-		if !slices.Contains(states, c.State) {
-			states = append(states, c.State)
-		}
-	}
-	return fmt.Sprintf("%s; IPv4, IPv6; packets of state %s", strings.Join(hooks, ", "), strings.Join(states, ", "))
 }
 
 // mostShown is how many groups of packets, or changes, one finding prints.

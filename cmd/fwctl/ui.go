@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,14 +42,16 @@ type ui struct {
 	color          string
 	painted        map[io.Writer]bool
 	program        []string // by which fwctl starts itself
+	width          int      // of the lines of an answer; 0: as long as they are
 }
 
 func newUI(stdin io.Reader, stdout, stderr io.Writer) *ui {
 	return &ui{in: stdin, stdout: stdout, stderr: stderr, color: "auto", painted: map[io.Writer]bool{}}
 }
 
-// settle makes up its mind about colour.
+// settle makes up its mind about colour and the length of lines.
 func (u *ui) settle() error {
+	u.width = lineWidth(u.stdout)
 	for _, w := range []io.Writer{u.stdout, u.stderr} {
 		switch u.color {
 		case "always":
@@ -61,6 +64,20 @@ func (u *ui) settle() error {
 		}
 	}
 	return nil
+}
+
+// lineWidth is what the environment says (COLUMNS, POSIX.1-2017, 8.3), else the terminal's;
+// 0, if the stream is none.
+func lineWidth(stream any) int {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	if f, ok := stream.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return n
+		}
+	}
+	return 0
 }
 
 // isTerminal reports whether a stream is a terminal.
@@ -344,6 +361,9 @@ func (u *ui) into(w io.Writer, file string) *ui {
 	shown := *u
 	shown.stdout = w
 	shown.painted = map[io.Writer]bool{w: file == "" && u.painted[u.stdout]}
+	if file != "" {
+		shown.width = 0
+	}
 	return &shown
 }
 
