@@ -39,6 +39,9 @@ func compared(r *drift.Report) *comparedPage {
 			Severity: gravity[f.Kind], Kind: f.Kind, Summary: f.Summary, Details: f.Details, Then: f.Would,
 			Packets: f.Packets[:min(len(f.Packets), mostPackets)], More: f.More || len(f.Packets) > mostPackets,
 		}
+		if len(f.Packets) <= 2 && !f.More {
+			c.Packets = nil // which the summary has
+		}
 		if len(f.Examples) > 0 {
 			c.Example = &f.Examples[0]
 		}

@@ -36,9 +36,18 @@ sees. It changes nothing.
 The sockets and the rules need CAP_NET_ADMIN; to name processes of other users
 CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, too: what is not seen is said.
 
+--all-namespaces looks into every other network namespace of the machine, too, as those
+of containers: what waits there, and who gets in of those whose packets come so far, by
+the namespace's own rules. Which packets come so far is not followed, and nothing there
+is held against the policy. It needs CAP_SYS_ADMIN, and CAP_SYS_PTRACE to find all.
+
 --format html is one page to read, print and send on: the findings, who reaches what as
-a table and as a picture, what only this host reaches, what is accepted and what could
-not be told. It has no script and loads nothing.
+a table and as a picture, what only this host reaches, the drift from the policy, what
+is accepted, what was applied when, and what could not be told. It has no script and
+loads nothing.
+
+The table has the worst first. Its lines are as long as the terminal is wide, or as
+COLUMNS says; in files and pipes as long as they are.
 
 [accept.NAME] in the policy silences a finding, with a reason and an end.
 
@@ -47,6 +56,7 @@ findings; 2 error; 3 nothing found, but not all could be told. With --format nag
 0, 1 warnings, 2 critical findings, 3 cannot tell or error.`,
 		Example: `  fwctl audit
   fwctl audit --all site.toml
+  fwctl audit --all-namespaces
   fwctl audit --json | jq '.findings[] | {code, door, packet}'
   fwctl audit --format nagios
   fwctl audit --format prometheus -o /var/lib/node_exporter/fwctl-audit.prom

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"unicode"
@@ -49,24 +50,36 @@ func (t *table) write(w io.Writer, most int) {
 }
 
 // widths are those of the columns: as wide as their cells, if that fits; else those that
-// want more than their share have the same.
+// want more than their share have the same, or what their lines need of it.
 func (t *table) widths(most int) []int {
-	want := make([]int, len(t.head))
-	add := func(row []string) {
-		for i, cell := range row {
-			want[i] = max(want[i], columns(cell))
-		}
+	want := t.widest(func(_ int, cell string) int { return columns(cell) })
+	if most == 0 {
+		return want
 	}
-	add(t.head)
+	fit(want, most-len(indent)-len(gap)*(len(want)-1))
+	return t.widest(func(i int, cell string) int {
+		n := 0
+		for _, line := range wrap(cell, want[i]) {
+			n = max(n, columns(line))
+		}
+		return n
+	})
+}
+
+// widest is the largest measure in each column.
+func (t *table) widest(measure func(column int, cell string) int) []int {
+	out := make([]int, len(t.head))
+	for i, cell := range t.head {
+		out[i] = measure(i, cell)
+	}
 	for _, g := range t.groups {
 		for _, row := range g.rows {
-			add(row)
+			for i, cell := range row {
+				out[i] = max(out[i], measure(i, cell))
+			}
 		}
 	}
-	if most > 0 {
-		fit(want, most-len(indent)-len(gap)*(len(want)-1))
-	}
-	return want
+	return out
 }
 
 // fit makes the widths as small as the room asks for, none smaller than its share.
@@ -109,13 +122,17 @@ func across(b *strings.Builder, row []string, widths []int) {
 // stack prints the cells of each row below each other, with the names of their columns.
 func (t *table) stack(w io.Writer, most int) {
 	var b strings.Builder
+	longest := 0
+	for _, name := range t.head[1:] {
+		longest = max(longest, columns(name))
+	}
 	for _, g := range t.groups {
 		b.WriteString(g.title + "\n")
 		for _, row := range g.rows {
 			for i, cell := range row {
 				first := indent
 				if i > 0 {
-					first = indent + gap + strings.ToLower(t.head[i]) + " "
+					first = fmt.Sprintf("%s%s%-*s ", indent, gap, longest, strings.ToLower(t.head[i]))
 				}
 				if cell != "" {
 					hang(&b, first, columns(first), cell, most)

@@ -95,7 +95,7 @@ const (
 )
 
 func (u *ui) paint(w io.Writer, code, s string) string {
-	if !u.painted[w] || s == "" {
+	if !u.painted[w] || code == "" || s == "" {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
