@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The states of a Nagios plugin, which are its exit statuses (Monitoring Plugins
@@ -31,10 +32,6 @@ type Count struct {
 // Nagios writes a plugin's line: what was checked, the state, a text, and the counts and
 // the time that it took as performance data.
 func Nagios(w io.Writer, what string, state int, text string, counts []Count, took time.Duration) error {
-	line := line(what, state, text)
-	if runes := []rune(line); len(runes) > width {
-		line = string(runes[:width-1]) + "…"
-	}
 	var parts []string
 	for _, c := range counts {
 		warn, crit := "", ""
@@ -47,7 +44,7 @@ func Nagios(w io.Writer, what string, state int, text string, counts []Count, to
 		parts = append(parts, fmt.Sprintf("%s=%d;%s;%s;0", c.Name, c.Value, warn, crit))
 	}
 	parts = append(parts, fmt.Sprintf("time=%.3fs;;;0", took.Seconds()))
-	_, err := fmt.Fprintf(w, "%s | %s\n", line, strings.Join(parts, " "))
+	_, err := fmt.Fprintf(w, "%s | %s\n", line(what, state, text), strings.Join(parts, " "))
 	return err
 }
 
@@ -57,7 +54,23 @@ func NagiosFailure(w io.Writer, what string, cause error) error {
 	return err
 }
 
-// line keeps what separates performance data out of the text.
+// line is the text, cut to its width. What separates performance data is kept out of it,
+// and so is what would steer a terminal.
 func line(what string, state int, text string) string {
-	return strings.NewReplacer("|", "/", "\n", " ", "'", "").Replace(fmt.Sprintf("FWCTL %s %s - %s", what, names[state], text))
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\'':
+			return -1
+		case r == '|':
+			return '/'
+		case unicode.IsPrint(r):
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "?"))
+	line := fmt.Sprintf("FWCTL %s %s - %s", what, names[state], strings.Join(strings.Fields(text), " "))
+	if runes := []rune(line); len(runes) > width {
+		return string(runes[:width-1]) + "…"
+	}
+	return line
 }

@@ -42,9 +42,9 @@ func Truth(b bool) float64 {
 	return 0
 }
 
-// Label writes a label with its value, escaped as the format asks for.
+// Label writes a label with its value, escaped as the format asks for: UTF-8 alone.
 func Label(name, value string) string {
-	return name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
+	return name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(value, "?")) + `"`
 }
 
 // Prometheus writes metrics in the text format that node_exporter's textfile collector

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -56,7 +57,7 @@ type (
 		Fingerprints map[string]string `json:"partialFingerprints"`
 	}
 	sarifLocation struct {
-		Physical sarifPhysical  `json:"physicalLocation"`
+		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
 		Logical  []sarifLogical `json:"logicalLocations,omitempty"`
 	}
 	sarifPhysical struct {
@@ -99,13 +100,20 @@ func (r *Result) sarif(file, dir string) sarifResult {
 	if name, l, c, ok := position(r.At); ok {
 		file, line, col = name, l, c
 	}
-	place := sarifLocation{Physical: sarifPhysical{sarifArtifact{uri(file, dir)}, sarifRegion{line, col}}}
+	var place sarifLocation
+	if file != "" { // there is a policy
+		place.Physical = &sarifPhysical{sarifArtifact{uri(file, dir)}, sarifRegion{line, col}}
+	}
 	if r.Logical != "" {
 		place.Logical = []sarifLogical{{r.Logical}}
 	}
+	places := []sarifLocation{place}
+	if place.Physical == nil && place.Logical == nil {
+		places = []sarifLocation{}
+	}
 	sum := sha256.Sum256([]byte(r.Same))
 	return sarifResult{
-		RuleID: r.Kind, Level: r.Level, Message: sarifText{r.Message}, Locations: []sarifLocation{place},
+		RuleID: r.Kind, Level: r.Level, Message: sarifText{r.Message}, Locations: places,
 		Fingerprints: map[string]string{"primaryLocationLineHash": hex.EncodeToString(sum[:8])},
 	}
 }
@@ -118,15 +126,17 @@ func position(at string) (file string, line, col int, ok bool) {
 	}
 	line, err1 := strconv.Atoi(parts[len(parts)-2])
 	col, err2 := strconv.Atoi(parts[len(parts)-1])
-	return strings.Join(parts[:len(parts)-2], ":"), line, col, err1 == nil && err2 == nil
+	return strings.Join(parts[:len(parts)-2], ":"), line, col, err1 == nil && err2 == nil && line > 0 && col > 0
 }
+
+// uri is the path as RFC 3986 writes it, relative to dir where it lies below it.
 
 func uri(file, dir string) string {
 	if !filepath.IsAbs(file) {
-		return filepath.ToSlash(file)
+		return (&url.URL{Path: filepath.ToSlash(file)}).String()
 	}
 	if rel, err := filepath.Rel(dir, file); err == nil && !strings.HasPrefix(rel, "..") {
-		return filepath.ToSlash(rel)
+		return (&url.URL{Path: filepath.ToSlash(rel)}).String()
 	}
-	return "file://" + filepath.ToSlash(file)
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()
 }
