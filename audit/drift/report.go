@@ -161,7 +161,7 @@ func (s Side) identity() Side {
 // union keeps what says that there are others at the end.
 func union(a, b []string) []string {
 	more := slices.Contains(a, others) || slices.Contains(b, others)
-	var out []string
+	out := []string{} // JSON has a list where there is nothing
 	for _, s := range slices.Concat(a, b) {
 		if s != others && !slices.Contains(out, s) {
 			out = append(out, s)

@@ -12,7 +12,7 @@ import (
 // doors are the ports of one network namespace at which something waits or is published,
 // each with one set of addresses.
 func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
-	var out []Door
+	out := []Door{} // JSON has a list where there is nothing
 	for _, l := range listeners {
 		d := at(&out, l.Proto, l.Port, l.Interface, isLocal(l.Addr))
 		for _, a := range addresses(l) {

@@ -71,7 +71,7 @@ func lookInto(q Question, e Elsewhere, listeners []live.Listener) (*Namespace, e
 			return nil, err
 		}
 	}
-	n.Doors, n.Notes = append([]Door{}, there.Doors...), there.Notes
+	n.Doors, n.Notes = there.Doors, there.Notes
 	n.Holds = holds(n.Doors)
 	return n, nil
 }

@@ -68,6 +68,7 @@ findings; 2 error; 3 nothing found, but not all could be told. With --format nag
 	f.StringVar(&d.format, "format", "text", "answer as `FORM`: text, json, nagios, prometheus, sarif or html")
 	f.StringVarP(&d.output, "output", "o", "", "write the answer to `FILE`, at once: a reader sees the old one or the new")
 	f.BoolVar(&d.all, "all", false, "list the ports that only this host reaches, too")
+	f.DurationVar(&d.timeout, "timeout", 0, "say that it cannot be told after this long; 10s with --format nagios")
 	f.BoolVar(&d.namespaces, "all-namespaces", false, "look into every other network namespace, too, as those of containers")
 	return c
 }
@@ -76,6 +77,7 @@ type auditFlags struct {
 	format, output string
 	all            bool // doors that only this host reaches, too
 	namespaces     bool
+	timeout        time.Duration
 }
 
 // audited is the answer of audit.
@@ -97,8 +99,13 @@ func (g *global) audit(ctx context.Context, args []string, f auditFlags) error {
 		f.format = "json"
 	}
 	g.ui.json = f.format == "json"
+	if f.format == "nagios" && f.timeout == 0 {
+		f.timeout = nagiosTime
+	}
 	start := time.Now()
-	a, err := g.audited(ctx, args, f)
+	done := g.ui.working("looking")
+	a, err := atMostFor(ctx, f.timeout, "not looked at", func(ctx context.Context) (*audited, error) { return g.audited(ctx, args, f) })
+	done()
 	if err != nil {
 		return f.failed(g.ui, err)
 	}

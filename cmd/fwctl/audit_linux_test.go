@@ -162,6 +162,9 @@ func namespaceOf(t *testing.T, host *place, name string) (n exposure.Namespace) 
 	if err := json.Unmarshal([]byte(said), &a); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
+	if err := answerProblem("audit", said); err != nil {
+		t.Error(err)
+	}
 	if len(a.Doors) != 1 || a.Doors[0].Port != 7000 {
 		t.Errorf("of the host itself: %v", a.Doors)
 	}

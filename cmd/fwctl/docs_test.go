@@ -29,6 +29,7 @@ func TestDocs(t *testing.T) {
 		files["completions/fwctl."+shell], _, _ = output(t, "completion", shell)
 	}
 	files["fwctl.schema.json"], _, _ = output(t, "schema")
+	files["answers.schema.json"] = string(answersSchema(false))
 	for name, want := range files {
 		path := filepath.Join(docsDir, name)
 		if *update {

@@ -172,25 +172,26 @@ func (d *driftFlags) write(g *global, a *drifted) error {
 
 // drifted compares, for as long as it may.
 func (g *global) drifted(ctx context.Context, args []string, d driftFlags) (*drifted, error) {
-	if d.timeout == 0 {
-		return g.compareHost(ctx, args, d)
+	return atMostFor(ctx, d.timeout, "not compared", func(ctx context.Context) (*drifted, error) { return g.compareHost(ctx, args, d) })
+}
+
+// atMostFor gives work so much time, and no more waits for it; zero: all that it takes.
+func atMostFor[T any](ctx context.Context, limit time.Duration, not string, work func(context.Context) (T, error)) (answer T, err error) {
+	if limit == 0 {
+		return work(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	type result struct {
-		a   *drifted
-		err error
-	}
-	results := make(chan result, 1)
+	done := make(chan func() (T, error), 1)
 	go func() {
-		a, err := g.compareHost(ctx, args, d)
-		results <- result{a, err}
+		a, err := work(ctx)
+		done <- func() (T, error) { return a, err }
 	}()
 	select {
-	case r := <-results:
-		return r.a, r.err
+	case result := <-done:
+		return result()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("not compared within %v", d.timeout)
+		return answer, fmt.Errorf("%s within %v", not, limit)
 	}
 }
 

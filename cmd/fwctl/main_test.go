@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,6 +100,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	case want != 0:
 		ts.Fatalf("fwctl exits with 0, want %d", want)
+	}
+	answered(ts, args[1:])
+}
+
+// answered holds what a command said with --json against the schema of its answers.
+func answered(ts *testscript.TestScript, args []string) {
+	if !slices.Contains(args, "--json") {
+		return
+	}
+	for _, command := range args {
+		if answerTypes[command] != nil {
+			ts.Check(answerProblem(command, ts.ReadFile("stdout")))
+			return
+		}
 	}
 }
 
