@@ -21,7 +21,7 @@ func (r *Report) judge(q Question, d *Door) {
 	if q.Policy == nil {
 		return
 	}
-	named := naming(q.Policy, d)
+	named := d.named
 	if len(named) == 0 {
 		if len(d.From) == 0 && d.Proto != packet.UDP {
 			r.add("FW104", d, fmt.Sprintf("%s waits for others, but no service names it and nobody reaches it: %s", d.Name(), d.behind()), "on "+addrsText(d.Addrs))

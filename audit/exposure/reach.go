@@ -307,7 +307,7 @@ func (h *host) against(r *Report, d *Door, in, over packet.Node) error {
 	if err != nil || outside == packet.False {
 		return err
 	}
-	named := h.named(d)
+	named := d.named
 	excess := outside
 	if len(named) > 0 {
 		if excess, err = h.space.Minus(outside, h.allowed); err != nil || excess == packet.False {
@@ -362,9 +362,7 @@ func (d *Door) behind() string {
 	return strings.Join(what, ", ")
 }
 
-// named are the services that name the port, for one of the door's addresses.
-func (h *host) named(d *Door) []*rules.Rule { return naming(h.Policy, d) }
-
+// naming are the services that name the port.
 func naming(rs *rules.Ruleset, d *Door) []*rules.Rule {
 	var out []*rules.Rule
 	for _, r := range rs.Services {
@@ -431,7 +429,8 @@ func (r *Report) look(q Question) error {
 // door looks at one door.
 func (r *Report) door(q Question, d *Door, both [2]*host) error {
 	if q.Policy != nil {
-		for _, s := range naming(q.Policy, d) {
+		d.named = naming(q.Policy, d)
+		for _, s := range d.named {
 			d.Services = append(d.Services, s.ID())
 		}
 	}

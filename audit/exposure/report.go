@@ -84,7 +84,8 @@ type Door struct {
 	Packet   string   `json:"packet,omitempty"`   // one that gets in
 	Services []string `json:"services,omitempty"` // of the policy, that name it
 
-	v4, v6 bool // somebody gets in by the family
+	v4, v6 bool          // somebody gets in by the family
+	named  []*rules.Rule // the services
 }
 
 // Source is one part of those who get in: all that come from one of the addresses, by

@@ -26,7 +26,7 @@ func (r *Report) speak(q Question) {
 		if d.Proto != packet.TCP || len(d.Waits) == 0 {
 			continue
 		}
-		for _, s := range naming(q.Policy, d) {
+		for _, s := range d.named {
 			if expectsTLS(q.Policy, s, d) == nil {
 				continue
 			}

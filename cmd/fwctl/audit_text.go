@@ -14,8 +14,19 @@ import (
 // could not be told.
 func (u *ui) audited(a *audited, all bool) {
 	u.doors(&a.Report.Doors, a.Findings, all, "")
+	idle := 0
 	for i := range a.Namespaces {
-		u.namespace(&a.Namespaces[i], all)
+		if n := &a.Namespaces[i]; len(n.Doors)+len(n.Notes) > 0 || all {
+			u.namespace(n, all)
+		} else {
+			idle++
+		}
+	}
+	if idle > 0 {
+		u.print("\n%s, where nothing waits (--all)\n", plural(idle, "more network namespace"))
+	}
+	if len(a.Namespaces) > 0 {
+		u.print("\n")
 	}
 	for _, f := range a.Findings {
 		u.auditFinding(f)
@@ -63,9 +74,15 @@ var doorGroups = [...]struct{ title, color string }{
 func (u *ui) doors(doors *[]exposure.Door, findings []exposure.Finding, all bool, alone string) {
 	t := table{head: []string{"PORT", "ON", "REACHED BY", "WAITS", "SERVICE"}}
 	rows := make([][][]string, len(doorGroups))
+	found := map[string][]exposure.Finding{}
+	for _, f := range findings {
+		if f.Accepted == "" && f.Severity != exposure.Note {
+			found[f.Door] = append(found[f.Door], f)
+		}
+	}
 	for i := range *doors {
 		d := &(*doors)[i]
-		group, codes := doorGroup(d, findings)
+		group, codes := doorGroup(d, found[d.Name()])
 		rows[group] = append(rows[group], []string{
 			strings.Join(append([]string{d.Name()}, codes...), " "), listensOn(d), reachedBy(d), strings.Join(waits(d), "; "), strings.Join(d.Services, ", "),
 		})
@@ -88,21 +105,19 @@ func (u *ui) doors(doors *[]exposure.Door, findings []exposure.Finding, all bool
 	}
 }
 
-// doorGroup says where a port belongs, and the codes of what was found there that counts.
+// doorGroup says where a port belongs, and the codes of what was found there.
 func doorGroup(d *exposure.Door, findings []exposure.Finding) (group int, codes []string) {
 	group = reached
 	switch {
-	case d.Local:
-		group = ofThisHost
 	case d.Untold:
 		group = notTold
 	case len(d.From) == 0:
 		group = kept
 	}
+	if d.Local {
+		return ofThisHost, nil
+	}
 	for _, f := range findings {
-		if f.Door != d.Name() || f.Accepted != "" || f.Severity == exposure.Note || d.Local {
-			continue
-		}
 		if group = min(group, withWarning); f.Severity == exposure.Critical {
 			group = withCritical
 		}
