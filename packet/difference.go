@@ -132,8 +132,15 @@ func (s *Space) Witness(set Node) (w *Witness, err error) {
 // matter are not spent.
 func (s *Space) witness(set Node, unknowns bool) *Witness {
 	set = s.store.and(set, s.assumed)
-	for _, c := range s.preferences() {
-		if n := s.store.and(set, s.cond(c)); n != False {
+	if s.preferred == nil {
+		var all []Node // whole, or not at all: the budget may end
+		for _, c := range s.preferences() {
+			all = append(all, s.cond(c))
+		}
+		s.preferred = all
+	}
+	for _, p := range s.preferred {
+		if n := s.store.and(set, p); n != False {
 			set = n
 		}
 	}

@@ -27,6 +27,8 @@ type Space struct {
 	large    map[largeSet]Node
 	parts    []part // a stack, for products
 	assumed  Node   // what holds of the unknowns; True until Assume says more
+
+	preferred []Node // what witnesses are, one after the other, as far as they can; nil: not asked for yet
 }
 
 // HostAddrs are the addresses that the kernel's routing calls the host's own.

@@ -1,6 +1,7 @@
 package exposure
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,7 +17,7 @@ import (
 func (r *Report) judge(q Question, d *Door) {
 	r.families(d)
 	if len(programs(d)) > 1 {
-		r.add("FW108", d, fmt.Sprintf("several programs wait on %s: %s", d.Name(), d.behind()))
+		r.add("FW108", d, fmt.Sprintf("several programs wait on %s: %s", d.Name(), d.behind()), "on "+addrsText(d.Addrs))
 	}
 	if q.Policy == nil {
 		return
@@ -24,12 +25,14 @@ func (r *Report) judge(q Question, d *Door) {
 	named := d.named
 	if len(named) == 0 {
 		if len(d.From) == 0 && d.Proto != packet.UDP {
-			r.add("FW104", d, fmt.Sprintf("%s waits for others, but no service names it and nobody reaches it: %s", d.Name(), d.behind()), "on "+addrsText(d.Addrs))
+			r.add("FW104", d, fmt.Sprintf("%s waits for others, but no service names it and nobody reaches it: %s", d.Name(), d.behind()), "on "+addrsText(d.Addrs)).Packet = d.refused
 		}
 		return
 	}
-	if len(d.From) == 0 && slices.ContainsFunc(named, func(s *rules.Rule) bool { return !s.From.None() && inForce(s, q.Now) }) {
-		r.at(r.add("FW105", d, fmt.Sprintf("%s is opened by %s, but nobody gets in", d.Name(), named[0].ID())), named[0])
+	if len(d.From) == 0 && (d.wanted[0] || d.wanted[1]) {
+		f := r.add("FW105", d, fmt.Sprintf("%s is opened by %s, but nobody gets in", d.Name(), named[0].ID()), "on "+addrsText(d.Addrs))
+		f.Packet = d.refused
+		r.at(f, named[0])
 	}
 	for _, s := range named {
 		r.expected(d, s)
@@ -41,19 +44,26 @@ func inForce(s *rules.Rule, now time.Time) bool { return s.Expires.IsZero() || n
 // at says where the policy says so.
 func (r *Report) at(f *Finding, s *rules.Rule) { f.Section, f.At = s.ID(), s.Pos.String() }
 
-// families compares the two.
+// families compares the two. That one is closed is but a note where the policy says so.
 func (r *Report) families(d *Door) {
 	has := func(is6 bool) bool {
 		return slices.ContainsFunc(d.Addrs, func(a netip.Addr) bool { return a.Is6() == is6 && a.IsUnspecified() })
 	}
-	if !has(false) || !has(true) || d.v4 == d.v6 {
+	if !has(false) || !has(true) || d.open[0] == d.open[1] {
 		return
 	}
 	open, shut := "IPv4", "IPv6"
-	if d.v6 {
+	if d.open[1] {
 		open, shut = shut, open
 	}
-	r.add("FW116", d, fmt.Sprintf("%s is open to %s and closed to %s, and what waits takes both", d.Name(), open, shut)).Packet = d.Packet
+	f := r.add("FW116", d, fmt.Sprintf("%s is open to %s and closed to %s, and what waits takes both", d.Name(), open, shut))
+	for _, who := range d.From {
+		f.Evidence = append(f.Evidence, "from "+who)
+	}
+	if len(d.named) > 0 && d.wanted == d.open {
+		r.at(f, d.named[0])
+		f.Severity, f.Evidence = Note, append(f.Evidence, "as the policy says")
+	}
 }
 
 // programs are the different ones that wait at a door, each with its user. A proxy
@@ -113,34 +123,78 @@ func addrsText(as []netip.Addr) string {
 const soon = 7 * 24 * time.Hour
 
 // surroundings adds what is about no single door.
-func (r *Report) surroundings(q Question) {
+func (r *Report) surroundings(q Question) error {
 	for _, m := range q.Host.Managers {
 		if m.Advice != "" {
-			r.add("FW114", nil, m.Name+" manages packet rules, too: "+m.Advice, m.Sign)
+			r.add("FW114", nil, m.Name+" manages packet rules, too: "+m.Advice, m.Sign).About = m.Name
 		}
 	}
-	legacy := slices.ContainsFunc(q.Host.Saves, func(s live.Save) bool { return s.Legacy })
-	if legacy && len(q.Host.Tables) > 0 {
-		r.add("FW115", nil, "rules of iptables-legacy and of nf_tables stand side by side")
-	}
+	r.variants(q.Host)
 	if q.Policy == nil {
-		return
+		return nil
 	}
-	r.dangling(q)
+	if err := r.dangling(q); err != nil {
+		return err
+	}
 	r.nevers(q)
+	r.endings(q)
+	return nil
+}
+
+// variants finds both kinds of iptables.
+func (r *Report) variants(h *live.HostRules) {
+	var legacy, others []string
+	for _, s := range h.Saves {
+		text := fmt.Sprintf("IPv%s: tables %s", map[bool]string{false: "4", true: "6"}[s.Is6], tableNames(s))
+		if s.Legacy {
+			legacy = append(legacy, "iptables-legacy, "+text)
+		} else {
+			others = append(others, "iptables-nft, "+text)
+		}
+	}
+	for _, t := range h.Tables {
+		others = append(others, "nf_tables: table "+t.Title())
+	}
+	if len(legacy) > 0 && len(others) > 0 {
+		r.add("FW115", nil, "rules of iptables-legacy and of nf_tables stand side by side", append(legacy, others...)...).About = "iptables-legacy"
+	}
+}
+
+func tableNames(s live.Save) string {
+	var names []string
+	for _, t := range s.Tables {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// endings finds rules that have expired, or will soon.
+func (r *Report) endings(q Question) {
 	for _, s := range slices.Concat(q.Policy.Services, q.Policy.Blocks, q.Policy.Outbounds, q.Policy.Routes, q.Policy.OutboundBlocks) {
 		switch {
 		case s.Expires.IsZero():
 		case !q.Now.Before(s.Expires):
-			r.at(r.add("FW112", nil, s.ID()+" has expired at "+s.Expires.Format(time.RFC3339)), s)
+			r.at(r.add("FW112", nil, s.ID()+" has expired at "+s.Expires.Format(time.RFC3339), whose(s)...), s)
 		case s.Expires.Sub(q.Now) < soon:
-			r.at(r.add("FW113", nil, s.ID()+" expires at "+s.Expires.Format(time.RFC3339)), s)
+			r.at(r.add("FW113", nil, s.ID()+" expires at "+s.Expires.Format(time.RFC3339), whose(s)...), s)
 		}
 	}
 }
 
+// whose is what the policy says of a rule beside what it does.
+func whose(s *rules.Rule) []string {
+	out := []string{"written at " + s.Pos.String()}
+	for name, text := range map[string]string{"owner": s.Owner, "reason": s.Reason} {
+		if text != "" {
+			out = append(out, name+": "+text)
+		}
+	}
+	slices.Sort(out[1:])
+	return out
+}
+
 // dangling finds services for single ports behind which nothing waits.
-func (r *Report) dangling(q Question) {
+func (r *Report) dangling(q Question) error {
 	for _, s := range q.Policy.Services {
 		if s.From.None() || !inForce(s, q.Now) {
 			continue
@@ -150,14 +204,46 @@ func (r *Report) dangling(q Question) {
 				continue
 			}
 			for _, p := range t.Dst {
-				if !slices.ContainsFunc(r.Doors, func(d Door) bool {
+				if slices.ContainsFunc(r.Doors, func(d Door) bool {
 					return d.Proto == t.Proto && p.Lo <= d.Port && d.Port <= p.Hi && !d.Local
 				}) {
-					r.at(r.add("FW103", nil, fmt.Sprintf("%s opens %s/%s, and nothing waits there", s.ID(), p, t.Proto)), s)
+					continue
+				}
+				f := r.add("FW103", nil, fmt.Sprintf("%s opens %s/%s, and nothing waits there", s.ID(), p, t.Proto), "no socket and no published port")
+				f.About = fmt.Sprintf("%s/%s", p, t.Proto)
+				r.at(f, s)
+				var err error
+				if f.Packet, err = r.arriving(t.Proto, p); err != nil {
+					return err
 				}
 			}
 		}
 	}
+	return nil
+}
+
+// arriving is a packet that the host lets in to one of the ports; "" if there is none.
+func (r *Report) arriving(proto packet.Proto, p packet.PortRange) (string, error) {
+	for _, h := range r.both {
+		if h == nil {
+			continue
+		}
+		n, err := h.space.Set(packet.All{
+			packet.In{Field: packet.FieldProto, Set: packet.Ranges{packet.Single(packet.Number(uint64(proto)))}},
+			packet.In{Field: packet.FieldDstPort, Set: packet.Ranges{{Lo: packet.Number(uint64(p.Lo)), Hi: packet.Number(uint64(p.Hi))}}},
+		})
+		if err == nil {
+			n, err = h.space.And(n, h.in)
+		}
+		if errors.Is(err, packet.ErrBudget) {
+			return "", nil // which is told of doors
+		}
+		if err != nil || n != packet.False {
+			text, err := h.witness(n)
+			return text, err
+		}
+	}
+	return "", nil
 }
 
 // nevers finds ports that a profile closes and somebody reaches.
@@ -186,7 +272,7 @@ func (r *Report) accept(q Question) {
 		matched := false
 		for i := range r.Findings {
 			f := &r.Findings[i]
-			if f.Code != a.Finding || a.Match != "" && a.Match != f.Door && a.Match != f.Section {
+			if f.Code != a.Finding || a.Match != f.Door && a.Match != f.Section && a.Match != f.About {
 				continue
 			}
 			matched = true
@@ -196,10 +282,11 @@ func (r *Report) accept(q Question) {
 		}
 		switch {
 		case ended && matched:
-			r.add("FW117", nil, fmt.Sprintf("accept.%s has ended at %s, and what it accepted is still there", a.Name, a.Expires.Format(time.RFC3339))).At = a.Pos.String()
+			f := r.add("FW117", nil, fmt.Sprintf("accept.%s has ended at %s, and what it accepted is still there", a.Name, a.Expires.Format(time.RFC3339)), "reason: "+a.Reason)
+			f.Section, f.At = "accept."+a.Name, a.Pos.String()
 		case !matched:
-			f := r.add("FW117", nil, fmt.Sprintf("accept.%s matches nothing: no %s at %s", a.Name, a.Finding, a.Match))
-			f.At, f.Severity = a.Pos.String(), Note
+			f := r.add("FW117", nil, fmt.Sprintf("accept.%s matches nothing: no %s at %s", a.Name, a.Finding, a.Match), "reason: "+a.Reason)
+			f.Section, f.At, f.Severity = "accept."+a.Name, a.Pos.String(), Note
 		}
 	}
 }

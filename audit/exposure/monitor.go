@@ -1,6 +1,7 @@
 package exposure
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"time"
@@ -96,7 +97,7 @@ func (r *Report) SARIF(w io.Writer, version, policy, dir string) error {
 		if f.Packet != "" {
 			message += " (for example " + f.Packet + ")"
 		}
-		results = append(results, form.Result{Kind: f.Code, Level: levels[f.Severity], Message: message, At: f.At, Logical: f.Door, Same: f.Code + f.Door + f.Section})
+		results = append(results, form.Result{Kind: f.Code, Level: levels[f.Severity], Message: message, At: f.At, Logical: cmp.Or(f.Door, f.About), Same: f.Code + f.Door + f.Section + f.About})
 	}
 	return form.SARIF(w, version, policy, dir, kinds, results)
 }

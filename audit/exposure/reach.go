@@ -21,6 +21,8 @@ type host struct {
 	in      packet.Node // of these, those that get in
 	allowed packet.Node // those that the policy lets in
 	outside packet.Node // those that do not come from containers whose traffic is not judged
+
+	believed []packet.Node // from sources that make good witnesses, the best first
 }
 
 // newHost builds the diagrams.
@@ -52,6 +54,13 @@ func newHost(q Question, is6 bool) (*host, error) {
 	}
 	if h.in, err = h.accepted(way); err != nil {
 		return nil, err
+	}
+	for _, r := range examples[is6] {
+		from, err := h.space.Set(packet.In{Field: packet.FieldSrc, Set: packet.Ranges{r}})
+		if err != nil {
+			return nil, err
+		}
+		h.believed = append(h.believed, from)
 	}
 	h.outside = h.over
 	if policy == nil {
@@ -160,14 +169,13 @@ func (h *host) reach(r *Report, d *Door) error {
 		return err
 	}
 	in, err := h.space.And(h.in, over)
-	if err != nil || in == packet.False {
+	if err != nil {
 		return err
 	}
-	if h.is6 {
-		d.v6 = true
-	} else {
-		d.v4 = true
+	if err := h.meant(d, over, in); err != nil || in == packet.False {
+		return err
 	}
+	d.open[b2i(h.is6)] = true
 	groups, more, err := h.space.GroupsWithin(in, over, mostSources)
 	if err != nil {
 		return err
@@ -190,6 +198,26 @@ func (h *host) reach(r *Report, d *Door) error {
 		}
 	}
 	return h.against(r, d, in, over)
+}
+
+// meant remembers of a door what the policy says of it: whether anybody is to get in by
+// the family, and a packet of those who do not.
+func (h *host) meant(d *Door, over, in packet.Node) (err error) {
+	wanted := packet.False
+	if h.Policy != nil {
+		if wanted, err = h.space.And(h.allowed, over); err != nil {
+			return err
+		}
+	}
+	d.wanted[b2i(h.is6)] = wanted != packet.False
+	if in != packet.False || d.refused != "" && (wanted == packet.False || d.wanted[0] && h.is6) {
+		return nil
+	}
+	if wanted == packet.False {
+		wanted = over
+	}
+	d.refused, err = h.witness(wanted)
+	return err
 }
 
 // words says of packets to one port who sends them.
@@ -261,11 +289,7 @@ func single(a string) packet.Range { return packet.Single(packet.AddrValue(netip
 // witness is one of the packets, from a source that people believe if there is one, by
 // an interface that the host has.
 func (h *host) witness(set packet.Node) (string, error) {
-	for _, r := range examples[h.is6] {
-		from, err := h.space.Set(packet.In{Field: packet.FieldSrc, Set: packet.Ranges{r}})
-		if err != nil {
-			return "", err
-		}
+	for _, from := range h.believed {
 		n, err := h.space.And(set, from)
 		if err != nil {
 			return "", err
@@ -387,7 +411,9 @@ func Look(q Question) (*Report, error) {
 		return nil, err
 	}
 	r.speak(q)
-	r.surroundings(q)
+	if err := r.surroundings(q); err != nil {
+		return nil, err
+	}
 	r.accept(q)
 	if err := r.elsewhere(q, listeners); err != nil {
 		return nil, err
@@ -406,7 +432,6 @@ func (r *Report) look(q Question) error {
 			r.Notes = append(r.Notes, b.Name+" may let packets in, and is not looked into")
 		}
 	}
-	var both [2]*host
 	for i, is6 := range []bool{false, true} {
 		h, err := newHost(q, is6)
 		if errors.Is(err, packet.ErrBudget) {
@@ -416,10 +441,10 @@ func (r *Report) look(q Question) error {
 		if err != nil {
 			return err
 		}
-		both[i] = h
+		r.both[i] = h
 	}
 	for i := range r.Doors {
-		if err := r.door(q, &r.Doors[i], both); err != nil {
+		if err := r.door(q, &r.Doors[i]); err != nil {
 			return err
 		}
 	}
@@ -427,7 +452,7 @@ func (r *Report) look(q Question) error {
 }
 
 // door looks at one door.
-func (r *Report) door(q Question, d *Door, both [2]*host) error {
+func (r *Report) door(q Question, d *Door) error {
 	if q.Policy != nil {
 		d.named = naming(q.Policy, d)
 		for _, s := range d.named {
@@ -437,7 +462,7 @@ func (r *Report) door(q Question, d *Door, both [2]*host) error {
 	if d.Local {
 		return nil
 	}
-	for _, h := range both {
+	for _, h := range r.both {
 		if h == nil {
 			d.Untold = true
 			continue

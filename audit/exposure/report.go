@@ -59,7 +59,8 @@ type Report struct {
 	// Namespaces are the other network namespaces of the machine, where they were asked for.
 	Namespaces []Namespace `json:"namespaces,omitempty"`
 
-	held bool // against a policy
+	held bool     // against a policy
+	both [2]*host // of IPv4, IPv6; nil: too large
 }
 
 // Door is a port of the host behind which something waits.
@@ -84,8 +85,9 @@ type Door struct {
 	Packet   string   `json:"packet,omitempty"`   // one that gets in
 	Services []string `json:"services,omitempty"` // of the policy, that name it
 
-	v4, v6 bool          // somebody gets in by the family
-	named  []*rules.Rule // the services
+	open, wanted [2]bool       // by IPv4, IPv6: somebody gets in; the policy lets somebody in
+	refused      string        // a packet that does not get in where none of its family does
+	named        []*rules.Rule // the services
 }
 
 // Source is one part of those who get in: all that come from one of the addresses, by
@@ -149,7 +151,8 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 type Finding struct {
 	Code     string   `json:"code"` // FWnnn: see Codes
 	Severity Severity `json:"severity"`
-	Door     string   `json:"door,omitempty"` // "8000/tcp"
+	Door     string   `json:"door,omitempty"`  // "8000/tcp"
+	About    string   `json:"about,omitempty"` // what it is about, where that is no door at which something waits: "ufw"
 	Summary  string   `json:"summary"`
 	Evidence []string `json:"evidence,omitempty"`
 	Packet   string   `json:"packet,omitempty"`         // that shows it
@@ -165,7 +168,7 @@ func (f *Finding) counts() bool { return f.Severity != Note && f.Accepted == "" 
 func (r *Report) add(code string, d *Door, summary string, evidence ...string) *Finding {
 	f := Finding{Code: code, Severity: codeOf(code).Severity, Summary: summary, Evidence: evidence}
 	if d != nil {
-		f.Door = d.Name()
+		f.Door, f.Packet = d.Name(), d.Packet
 	}
 	r.Findings = append(r.Findings, f)
 	return &r.Findings[len(r.Findings)-1]

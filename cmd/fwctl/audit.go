@@ -49,7 +49,9 @@ loads nothing.
 The table has the worst first. Its lines are as long as the terminal is wide, or as
 COLUMNS says; in files and pipes as long as they are.
 
-[accept.NAME] in the policy silences a finding, with a reason and an end.
+[accept.NAME] in the policy silences a finding, with a reason and an end: it is told and
+does not count. Its match is the port ("111/tcp"), the section ("service.web"), or what
+the finding is about ("ufw"; in JSON, "about").
 
 Exit status: 0 nothing found that counts (notes and accepted findings do not); 1
 findings; 2 error; 3 nothing found, but not all could be told. With --format nagios:

@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/fwctl/fwctl/audit/exposure"
+	"github.com/fwctl/fwctl/internal/forms"
 )
 
 // place is a network namespace with a name, as /run/netns has them.
@@ -96,9 +97,19 @@ func (p *place) gets(from, to string) bool {
 // audit runs fwctl audit there, and returns what it says.
 func (p *place) audit(args ...string) (status int, said string) {
 	p.Helper()
+	return p.auditWith("", args...)
+}
+
+// auditWith is audit for one who has but some capabilities, as setpriv(1) writes them; "":
+// all.
+func (p *place) auditWith(capabilities string, args ...string) (status int, said string) {
+	p.Helper()
 	dir := p.TempDir()
-	line := append([]string{"--net=/run/netns/" + p.name, "fwctl", "--state-dir", dir, "--run-dir", dir, "audit"}, args...)
-	c := exec.Command("nsenter", line...)
+	line := append([]string{"fwctl", "--state-dir", dir, "--run-dir", dir, "audit"}, args...)
+	if capabilities != "" {
+		line = append([]string{"setpriv", "--bounding-set=" + capabilities, "--inh-caps=-all"}, line...)
+	}
+	c := exec.Command("nsenter", append([]string{"--net=/run/netns/" + p.name}, line...)...)
 	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	out, err := c.Output()
 	if c.ProcessState == nil {
@@ -194,5 +205,34 @@ func readable(t *testing.T, host *place, name string) {
 	}
 	if _, said := host.audit(); strings.Contains(said, "8000/tcp") {
 		t.Errorf("not asked for:\n%s", said)
+	}
+}
+
+// CAP_NET_ADMIN is enough to tell who gets in where; which processes wait, and what is in
+// other namespaces, is said not to be known. Without it nothing is said to be well.
+func TestAuditWithFewCapabilities(t *testing.T) {
+	host := newPlace(t, "few")
+	newPlace(t, "beside")
+	host.sh(`ip link add e0 type veth peer name e1; ip addr add 192.0.2.1/24 dev e0; ip link set e0 up; ip link set e1 up
+nft 'table inet t { chain in { type filter hook input priority 0; policy drop; ip saddr 198.51.100.0/24 tcp dport 8000 accept; }; }'`)
+	host.listen("tcp4", "0.0.0.0:8000")
+	status, said := host.auditWith("-all,+net_admin")
+	for _, want := range []string{"8000/tcp  0.0.0.0  198.51.100.0/24", "somebody (root)", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", "no process was found that has these open: 0.0.0.0:8000/tcp", "cannot tell: "} {
+		if status != exitUnknown || !strings.Contains(said, want) {
+			t.Errorf("status %d, want %d and %q:\n%s", status, exitUnknown, want, said)
+		}
+	}
+	status, said = host.auditWith("-all,+net_admin", "--all-namespaces")
+	for _, want := range []string{"may not be looked at (needs CAP_SYS_PTRACE", "could not be entered (needs CAP_SYS_ADMIN): fwctl-"} {
+		if status != exitUnknown || !strings.Contains(said, want) {
+			t.Errorf("status %d, want %d and %q:\n%s", status, exitUnknown, want, said)
+		}
+	}
+	if status, said := host.auditWith("-all"); status != exitError || said != "" {
+		t.Errorf("without: status %d\n%s", status, said)
+	}
+	status, said = host.auditWith("-all", "--format", "nagios")
+	if wrong := forms.Nagios(said, "UNKNOWN"); status != exitUnknown || len(wrong) > 0 || !strings.Contains(said, "CAP_NET_ADMIN") {
+		t.Errorf("without, for Nagios: status %d, %q\n%s", status, wrong, said)
 	}
 }
