@@ -13,7 +13,7 @@ import (
 // audited prints the report: the ports, the worst first, then what was found, then what
 // could not be told.
 func (u *ui) audited(a *audited, all bool) {
-	u.doors(&a.Report.Doors, a.Findings, all, "")
+	u.doors(a.Doors, a.Findings, all, "")
 	idle := 0
 	for i := range a.Namespaces {
 		if n := &a.Namespaces[i]; len(n.Doors)+len(n.Notes) > 0 || all {
@@ -71,7 +71,7 @@ var doorGroups = [...]struct{ title, color string }{
 }
 
 // doors prints a table of ports.
-func (u *ui) doors(doors *[]exposure.Door, findings []exposure.Finding, all bool, alone string) {
+func (u *ui) doors(doors []exposure.Door, findings []exposure.Finding, all bool, alone string) {
 	t := table{head: []string{"PORT", "ON", "REACHED BY", "WAITS", "SERVICE"}}
 	rows := make([][][]string, len(doorGroups))
 	found := map[string][]exposure.Finding{}
@@ -80,8 +80,8 @@ func (u *ui) doors(doors *[]exposure.Door, findings []exposure.Finding, all bool
 			found[f.Door] = append(found[f.Door], f)
 		}
 	}
-	for i := range *doors {
-		d := &(*doors)[i]
+	for i := range doors {
+		d := &doors[i]
 		group, codes := doorGroup(d, found[d.Name()])
 		rows[group] = append(rows[group], []string{
 			strings.Join(append([]string{d.Name()}, codes...), " "), listensOn(d), reachedBy(d), strings.Join(waits(d), "; "), strings.Join(d.Services, ", "),
@@ -180,7 +180,7 @@ func (u *ui) namespace(n *exposure.Namespace, all bool) {
 		return
 	}
 	u.hang(indent, "", "told for packets that have come into it, by its own rules; which come so far is not followed")
-	u.doors(&n.Doors, nil, all, "for this namespace alone")
+	u.doors(n.Doors, nil, all, "for this namespace alone")
 }
 
 // auditFinding prints a finding.
