@@ -20,6 +20,7 @@ type scene struct {
 	rules4    string // the INPUT chain's of iptables, the rest of the family
 	rules6    string
 	legacy    bool
+	only4     bool // the host has no address of IPv6
 	managers  []live.Manager
 	answer    live.Spoken
 	match     string // by which an acceptance names it
@@ -76,7 +77,9 @@ func (s scene) report(t *testing.T, accept string) *Report {
 	}
 	q.Host.Managers = s.managers
 	q.Host.Addrs4 = packet.HostAddrs{Known: true, Local: packet.Ranges{single("192.0.2.10")}}
-	q.Host.Addrs6 = packet.HostAddrs{Known: true, Local: packet.Ranges{single("2001:db8:1::10")}}
+	if q.Host.Addrs6 = (packet.HostAddrs{Known: true}); !s.only4 {
+		q.Host.Addrs6.Local = packet.Ranges{single("2001:db8:1::10")}
+	}
 	q.Speak = func(qs []live.SpeakQuestion) []live.SpeakAnswer {
 		return slices.Repeat([]live.SpeakAnswer{{Spoken: s.answer}}, len(qs))
 	}
@@ -150,12 +153,13 @@ func TestOneFamily(t *testing.T) {
 		want                 string
 	}{
 		"both":                       {"any", "", "", ""},
+		"no address of the other":    {"any", "", "", ""},
 		"IPv4 alone, as is said":     {"198.51.100.0/24", ":INPUT DROP [0:0]\n-A INPUT -s 198.51.100.0/24 -j ACCEPT\n", ":INPUT DROP [0:0]\n", "note"},
 		"IPv6 alone, as is said":     {"2001:db8::/32", ":INPUT DROP [0:0]\n", ":INPUT DROP [0:0]\n-A INPUT -s 2001:db8::/32 -j ACCEPT\n", "note"},
 		"IPv6 alone, which is wrong": {"any", ":INPUT DROP [0:0]\n", "", "warning"},
 		"IPv4 alone, which is wrong": {"any", "", ":INPUT DROP [0:0]\n", "warning"},
 	} {
-		s := scene{policy: strings.Replace(openWeb, "any", c.from, 1), rules4: c.rules4, rules6: c.rules6, listeners: webListener("www")}
+		s := scene{policy: strings.Replace(openWeb, "any", c.from, 1), rules4: c.rules4, rules6: c.rules6, listeners: webListener("www"), only4: name == "no address of the other"}
 		got := ""
 		for _, f := range s.report(t, "").of("FW116") {
 			got += f.Severity.String()

@@ -108,9 +108,12 @@ func onlyLoopback(p live.PublishedPort) bool {
 // waiters are the processes behind a socket; one of which nothing is known, if there is
 // none.
 func waiters(l live.Listener) []Waiter {
-	proxy := l.Proxy.Program
+	proxy, uid := l.Proxy.Program, uint32(0)
+	if l.User == "" {
+		uid = l.UID
+	}
 	if len(l.Owners) == 0 {
-		return []Waiter{{User: l.User, Unit: l.Made.Unit, Container: l.Made.Container.String(), Proxy: proxy}}
+		return []Waiter{{User: l.User, UID: uid, Unit: l.Made.Unit, Container: l.Made.Container.String(), Proxy: proxy}}
 	}
 	var out []Waiter
 	for _, o := range l.Owners {
@@ -118,7 +121,7 @@ func waiters(l live.Listener) []Waiter {
 		if proxy != "" {
 			container = l.Proxy.Container.String()
 		}
-		w := Waiter{Process: o.Process, PID: o.PID, User: l.User, Unit: o.Unit, Container: container, Proxy: proxy}
+		w := Waiter{Process: o.Process, PID: o.PID, User: l.User, UID: uid, Unit: o.Unit, Container: container, Proxy: proxy}
 		// Processes that share a socket are one waiter.
 		if !slices.ContainsFunc(out, func(x Waiter) bool { x.PID = w.PID; return x == w }) {
 			out = append(out, w)

@@ -47,7 +47,7 @@ func (r *Report) at(f *Finding, s *rules.Rule) { f.Section, f.At = s.ID(), s.Pos
 // families compares the two. That one is closed is but a note where the policy says so.
 func (r *Report) families(d *Door) {
 	has := func(is6 bool) bool {
-		return slices.ContainsFunc(d.Addrs, func(a netip.Addr) bool { return a.Is6() == is6 && a.IsUnspecified() })
+		return d.takes[b2i(is6)] && slices.ContainsFunc(d.Addrs, func(a netip.Addr) bool { return a.Is6() == is6 && a.IsUnspecified() })
 	}
 	if !has(false) || !has(true) || d.open[0] == d.open[1] {
 		return

@@ -200,8 +200,8 @@ func (h *host) reach(r *Report, d *Door) error {
 	return h.against(r, d, in, over)
 }
 
-// meant remembers of a door what the policy says of it: whether anybody is to get in by
-// the family, and a packet of those who do not.
+// meant remembers of a door whether there are packets to it by the family, whether the
+// policy lets in any of them, and a packet of those who do not get in.
 func (h *host) meant(d *Door, over, in packet.Node) (err error) {
 	wanted := packet.False
 	if h.Policy != nil {
@@ -209,7 +209,7 @@ func (h *host) meant(d *Door, over, in packet.Node) (err error) {
 			return err
 		}
 	}
-	d.wanted[b2i(h.is6)] = wanted != packet.False
+	d.takes[b2i(h.is6)], d.wanted[b2i(h.is6)] = over != packet.False, wanted != packet.False
 	if in != packet.False || d.refused != "" && (wanted == packet.False || d.wanted[0] && h.is6) {
 		return nil
 	}

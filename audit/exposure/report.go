@@ -2,6 +2,7 @@ package exposure
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -85,9 +86,10 @@ type Door struct {
 	Packet   string   `json:"packet,omitempty"`   // one that gets in
 	Services []string `json:"services,omitempty"` // of the policy, that name it
 
-	open, wanted [2]bool       // by IPv4, IPv6: somebody gets in; the policy lets somebody in
-	refused      string        // a packet that does not get in where none of its family does
-	named        []*rules.Rule // the services
+	// By IPv4 and IPv6: there are packets to it; some get in; the policy lets some in.
+	takes, open, wanted [2]bool
+	refused             string        // a packet that does not get in where none of its family does
+	named               []*rules.Rule // the services
 }
 
 // Source is one part of those who get in: all that come from one of the addresses, by
@@ -106,6 +108,7 @@ type Waiter struct {
 	Process   string `json:"process,omitempty"`
 	PID       int    `json:"pid,omitempty"`
 	User      string `json:"user,omitempty"`
+	UID       uint32 `json:"uid,omitempty"` // of a user without a name
 	Unit      string `json:"unit,omitempty"`
 	Container string `json:"container,omitempty"`
 	Proxy     string `json:"proxy,omitempty"` // the program that only carries packets into a container
@@ -114,7 +117,11 @@ type Waiter struct {
 // String writes "sshd (root, ssh.service)".
 func (w Waiter) String() string {
 	var about []string
-	for _, s := range []string{w.User, w.Unit, w.Container} {
+	user := w.User
+	if user == "" && w.UID != 0 {
+		user = fmt.Sprintf("uid %d", w.UID)
+	}
+	for _, s := range []string{user, w.Unit, w.Container} {
 		if s != "" {
 			about = append(about, s)
 		}

@@ -25,7 +25,7 @@ func (u *ui) audited(a *audited, all bool) {
 	if idle > 0 {
 		u.print("\n%s, where nothing waits (--all)\n", plural(idle, "more network namespace"))
 	}
-	if len(a.Namespaces) > 0 {
+	if len(a.Namespaces) > 0 && len(a.Findings) == 0 {
 		u.print("\n")
 	}
 	for _, f := range a.Findings {
