@@ -50,7 +50,7 @@ test: ## every test; as root also those that need a kernel, in network namespace
 	go vet ./...
 	go test -timeout 40m ./...
 
-coexist: ## explain and drift beside ufw, ferm, firewalld and Docker, in a throwaway root of Debian's packages
+coexist: ## explain and drift beside ufw, ferm, firewalld, Docker and Podman, in a throwaway root of Debian's packages
 	@scripts/deps.sh
 	@scripts/coexist.sh
 

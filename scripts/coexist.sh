@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Holds what fwctl says of hosts that other programs fill with rules against the
-# kernel: ufw, ferm, firewalld and Docker, Debian's packages, in a throwaway root
+# kernel: ufw, ferm, firewalld, Docker and Podman, Debian's packages, in a throwaway root
 # that debootstrap makes. None of them is installed on this host, and what they
 # load goes into network namespaces.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-managers=ufw,ferm,firewalld,docker.io,iptables,nftables,iproute2,procps
+managers=ufw,ferm,firewalld,docker.io,podman,netavark,slirp4netns,uidmap,iptables,nftables,iproute2,procps
 managers+=,libpam-systemd # for firewalld: debootstrap finds no packages by what they provide
 
 die() { echo "coexist: $*" >&2; exit 1; }
