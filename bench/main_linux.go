@@ -22,6 +22,7 @@ type measurement struct {
 var measurements = []measurement{
 	{"services", measureServices},
 	{"drift", measureDrift},
+	{"audit", measureAudit},
 	{"meaning", measureMeaning},
 	{"group", measureGroup},
 	{"packets", measurePackets},
@@ -56,6 +57,9 @@ func names() []string {
 func child(args []string) error {
 	if args[0] == "flood" {
 		return sendFlood(os.Stdin, os.Stdout)
+	}
+	if args[0] == "wait" {
+		return openSockets(os.Stdin, os.Stdout)
 	}
 	return fmt.Errorf("unknown argument %q", args[0])
 }

@@ -43,7 +43,7 @@ var Codes = []Code{
 		"Let one program do it: fwctl status says what to do about the other."},
 	{"FW115", "two variants", Warning, "Rules of iptables-legacy and of nf_tables stand side by side; a packet must pass both, and each tool shows one of them.",
 		"Move all rules to one variant."},
-	{"FW116", "one family open", Warning, "The port is open in one family of addresses and closed in the other, though what waits takes both.",
+	{"FW116", "one family open", Warning, "The port is open in one family of addresses and closed in the other, though what waits takes both; a note, if the policy says so.",
 		"If the from of the service names addresses of one family only, name those of the other; if nobody uses it, bind the program to one."},
 	{"FW117", "acceptance ended", Warning, "A finding is there that the policy accepted until a day that has passed, or an acceptance matches nothing.",
 		"Renew the acceptance with a reason, or mend what was accepted."},
