@@ -162,6 +162,9 @@ func TestExpectedTLS(t *testing.T) {
 			if got != c.want {
 				t.Errorf("found %q, want %q: %+v", got, c.want, r.Findings)
 			}
+			if tls := c.answer.Spoken.TLS; (tls != nil) != (r.Doors[0].Days != nil) || tls != nil && *r.Doors[0].Days != tls.Leaf.Days {
+				t.Errorf("the days of the certificate are not told: %+v", r.Doors[0])
+			}
 		})
 	}
 }

@@ -25,6 +25,10 @@ func drawnReport(r *rand.Rand) *Report {
 	for i := range r.IntN(4) {
 		d := doorOf(uint16(1+i), text(), from(false, ""))
 		d.Services = []string{"service." + text()}
+		if r.IntN(2) == 0 {
+			d.Expires = now
+			out.Doors = append(out.Doors, d) // by another address
+		}
 		out.Doors = append(out.Doors, d)
 	}
 	for range r.IntN(6) {

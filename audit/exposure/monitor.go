@@ -68,7 +68,7 @@ func (r *Report) Prometheus(w io.Writer, version, policy, digest string, at time
 	for s := Critical; s <= Note; s++ {
 		findings.Samples = append(findings.Samples, form.Sample{Labels: form.Label("severity", s.String()), Value: float64(n[s])})
 	}
-	return form.Prometheus(w, append([]form.Metric{
+	ms := []form.Metric{
 		form.One("fwctl_audit_build_info", "The program that checked.", form.Label("version", version), 1),
 		form.One("fwctl_audit_policy_info", "The policy that was checked.", form.Label("sha256", digest)+","+form.Label("name", policy), 1),
 		findings,
@@ -76,7 +76,30 @@ func (r *Report) Prometheus(w io.Writer, version, policy, digest string, at time
 		form.One("fwctl_unexpected_listeners", "Ports that somebody outside reaches and no service of the policy names.", "", float64(unnamed)),
 		form.One("fwctl_audit_cannot_tell", "1 if nothing was found, but not all could be told.", "", form.Truth(r.Verdict == CannotTell)),
 		form.One("fwctl_audit_last_check_duration_seconds", "How long the last check took.", "", took.Seconds()),
-	}, form.Checked("fwctl_audit", at, true)...))
+	}
+	if ends := r.certificates(); len(ends.Samples) > 0 {
+		ms = append(ms, ends)
+	}
+	return form.Prometheus(w, append(ms, form.Checked("fwctl_audit", at, true)...))
+}
+
+// certificates are the ends of those that were shown, by port; of several at one port the
+// first end.
+func (r *Report) certificates() form.Metric {
+	m := form.Metric{Name: "fwctl_certificate_expiry_timestamp_seconds", Help: "When the certificate expires that is shown at a port for which TLS is expected."}
+	for i := range r.Doors {
+		d := &r.Doors[i]
+		if d.Expires.IsZero() {
+			continue
+		}
+		label, end := form.Label("port", d.Name()), float64(d.Expires.Unix())
+		if n := len(m.Samples); n > 0 && m.Samples[n-1].Labels == label { // doors stand by port
+			m.Samples[n-1].Value = min(m.Samples[n-1].Value, end)
+			continue
+		}
+		m.Samples = append(m.Samples, form.Sample{Labels: label, Value: end})
+	}
+	return m
 }
 
 var levels = map[Severity]string{Critical: "error", Warning: "warning", Note: "note"}

@@ -72,11 +72,13 @@ type Door struct {
 	// Addrs are the addresses of the host for which it waits; the unspecified ones
 	// stand for all.
 	Addrs     []netip.Addr `json:"addresses"`
-	Interface string       `json:"interface,omitempty"` // the only one by which packets may come
-	Waits     []Waiter     `json:"waits"`               // what waits there, in the host itself
-	Speaks    string       `json:"speaks,omitempty"`    // what it answered, where a service expects something
-	Published []string     `json:"published,omitempty"` // where packets are sent that are translated
-	Local     bool         `json:"local"`               // for this host alone, by loopback
+	Interface string       `json:"interface,omitempty"`          // the only one by which packets may come
+	Waits     []Waiter     `json:"waits"`                        // what waits there, in the host itself
+	Speaks    string       `json:"speaks,omitempty"`             // what it answered, where a service expects something
+	Expires   time.Time    `json:"certificate_expires,omitzero"` // of the certificate that it showed then
+	Days      *int         `json:"certificate_days,omitempty"`   // whole days until that
+	Published []string     `json:"published,omitempty"`          // where packets are sent that are translated
+	Local     bool         `json:"local"`                        // for this host alone, by loopback
 
 	From     []string `json:"from"`               // who gets in now, from outside; empty: nobody
 	Others   bool     `json:"others,omitempty"`   // From leaves some out

@@ -69,6 +69,9 @@ func (r *Report) spoken(q Question, d *Door, s *rules.Rule, a live.SpeakAnswer) 
 		return
 	}
 	d.Speaks = a.Spoken.String()
+	if t := a.Spoken.TLS; t != nil && t.Leaf != nil {
+		d.Expires, d.Days = t.Leaf.NotAfter, &t.Leaf.Days
+	}
 	t, want := a.Spoken.TLS, *expectsTLS(q.Policy, s, d)
 	switch {
 	case want && t == nil:

@@ -148,7 +148,11 @@ func waits(d *exposure.Door) []string {
 	for _, w := range d.Waits {
 		out = append(out, w.String())
 	}
-	return append(out, d.Published...)
+	out = append(out, d.Published...)
+	if d.Speaks != "" {
+		out = append(out, "speaks "+d.Speaks)
+	}
+	return out
 }
 
 func reachedBy(d *exposure.Door) string {
