@@ -110,7 +110,7 @@ func (p *place) auditWith(capabilities string, args ...string) (status int, said
 		line = append([]string{"setpriv", "--bounding-set=" + capabilities, "--inh-caps=-all"}, line...)
 	}
 	c := exec.Command("nsenter", append([]string{"--net=/run/netns/" + p.name}, line...)...)
-	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	c.Env = append(os.Environ(), "NO_COLOR=1", "COLUMNS=", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	out, err := c.Output()
 	if c.ProcessState == nil {
 		p.Fatal(err)

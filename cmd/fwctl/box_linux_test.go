@@ -139,7 +139,7 @@ func (b *box) fwctl(args ...string) *exec.Cmd {
 		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount --bind "$0" /etc/resolv.conf; exec "$@"`, b.resolver}, line...)
 	}
 	c := exec.Command(line[0], line[1:]...)
-	c.Env = append(os.Environ(), "NO_COLOR=1", "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	c.Env = append(os.Environ(), "NO_COLOR=1", "COLUMNS=", "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return c
 }
 
