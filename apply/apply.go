@@ -313,7 +313,10 @@ func (c *change) guard(ctx context.Context) error {
 		c.warn("it is not known by which connection you work%s, so it is not proved that the policy lets it in", because(c.Reach.By))
 	}
 	if c.out.Backend == PF {
-		g.PF = textForPF(ctx, c.ruleset)
+		var err error
+		if g.PF, err = ForPF(ctx, c.ruleset); err != nil {
+			return nil // it will not be applied: what follows says why
+		}
 	}
 	warnings, err := guard(ctx, g)
 	c.out.Warnings = append(c.out.Warnings, warnings...)

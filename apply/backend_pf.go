@@ -54,19 +54,26 @@ func (p *pfProgram) Prove(_ context.Context, by *prover, limit time.Duration) (*
 	return provePF(by.rs, p.held, limit)
 }
 
-// textForPF is what the anchor would hold of a policy; nothing if pf cannot say it, or
-// is not there: what follows says so.
-func textForPF(ctx context.Context, rs *rules.Ruleset) *pfread.Config {
-	empty := &pfread.Config{}
+// ForPF returns what the anchor of pf would hold of a policy now. The error says what pf
+// cannot say, or that there is none.
+func ForPF(ctx context.Context, rs *rules.Ruleset) (*pfread.Config, error) {
 	b, err := openPF(ctx)
 	if err != nil {
-		return empty
+		return nil, err
 	}
 	p, ps := b.Render(rs)
-	if ps.Err() != nil {
-		return empty
+	if err := ps.Err(); err != nil {
+		return nil, err
 	}
-	return p.(*pfProgram).config() //nolint:forcetypeassert // it is what Render returns
+	prog := p.(*pfProgram) //nolint:forcetypeassert // it is what Render returns
+	return prog.conn.Parse(prog.Text()), nil
 }
 
-func (p *pfProgram) config() *pfread.Config { return p.conn.Parse(p.Text()) }
+// FlowsOfPF lists the connections that pass by a state of pf.
+func FlowsOfPF(ctx context.Context) ([]pfapply.Flow, error) {
+	c, err := pfapply.Open(pfapply.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return c.States(ctx)
+}

@@ -21,7 +21,7 @@ func newLane(q Question, hook packet.Hook, is6 bool) (*lane, error) {
 	sources := q.Host.Sources(is6)
 	l := &lane{hook: hook, is6: is6, policy: q.Policy.Filter(hook, is6)}
 	before := packet.Way(hook, sources...)
-	l.after = packet.Way(hook, append(q.Host.Others(is6), policySource(q.Policy, is6))...)
+	l.after = packet.Way(hook, q.after(is6)...)
 	l.space = packet.NewSpace(is6, q.Host.Addrs(is6), q.Budget, before, l.after, l.policy)
 	if err := l.space.Assume(packet.Clock(q.Now, before, l.after, l.policy)); err != nil {
 		return nil, err
@@ -39,8 +39,16 @@ func newLane(q Question, hook packet.Hook, is6 bool) (*lane, error) {
 		}
 	}
 	var err error
-	l.over, err = l.space.Set(packet.All{l.space.Frame(l.begin()), l.judged(), packet.FirstPackets()})
+	l.over, err = l.space.Set(packet.All{l.space.Frame(l.begin()), l.judged(), packet.FirstPackets(), q.Host.Comparable(hook, is6)})
 	return l, err
+}
+
+// after are the host's rules once the policy is applied.
+func (q Question) after(is6 bool) []packet.Source {
+	if q.After != nil {
+		return q.After(is6)
+	}
+	return append(q.Host.Others(is6), policySource(q.Policy, is6))
 }
 
 // begin is the hook at which the way of packets begins.

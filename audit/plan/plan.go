@@ -21,8 +21,11 @@ type Question struct {
 	Listeners   []live.Listener
 	Sockets     []live.TCPConnection    // of this host
 	Route       func(netip.Addr) string // the interface by which the host reaches an address, "" if by none
-	Now         time.Time
-	Budget      int // nodes of diagrams at one hook and in one family; 0: DefaultBudget
+	// After are the host's rules with the policy in them; nil: the rules of others, and
+	// the policy beside them.
+	After  func(is6 bool) []packet.Source
+	Now    time.Time
+	Budget int // nodes of diagrams at one hook and in one family; 0: DefaultBudget
 }
 
 // DefaultBudget takes at most some six hundred megabytes.

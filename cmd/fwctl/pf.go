@@ -10,6 +10,7 @@ import (
 	"github.com/fwctl/fwctl/adopt"
 	"github.com/fwctl/fwctl/apply"
 	"github.com/fwctl/fwctl/audit/compare"
+	"github.com/fwctl/fwctl/audit/plan"
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/pf"
@@ -166,4 +167,30 @@ func (t *pfText) line(n int) string {
 		}
 	}
 	return fmt.Sprintf("line %d", n)
+}
+
+// planForPF is the plan where pf decides: the policy's rules stand in a list with those
+// of others, and pf knows the connections.
+func planForPF(ctx context.Context, q plan.Question) (*plan.Plan, error) {
+	text, err := apply.ForPF(ctx, q.Policy)
+	if err != nil {
+		return nil, err
+	}
+	held := q.Host.PF
+	q.After = func(is6 bool) []packet.Source { return []packet.Source{held.With(text, is6)} }
+	flows, err := apply.FlowsOfPF(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range flows {
+		q.Connections = append(q.Connections, f.Connection)
+		if f.Proto == packet.TCP {
+			c := live.TCPConnection{Local: f.Dst, Remote: f.Src}
+			if f.Out {
+				c = live.TCPConnection{Local: f.Src, Remote: f.Dst}
+			}
+			q.Sockets = append(q.Sockets, c)
+		}
+	}
+	return plan.Make(q)
 }

@@ -99,10 +99,13 @@ func (g *global) planFor(ctx context.Context, o apply.Options, budget int) (*pla
 	if q.Host, err = g.hostRules(ctx); err != nil {
 		return nil, err
 	}
-	if q.Connections, err = live.Connections(); err != nil {
+	if q.Listeners, _, err = live.Listeners(ctx, live.ListenOptions{Owners: live.NoOwners}); err != nil {
 		return nil, err
 	}
-	if q.Listeners, _, err = live.Listeners(ctx, live.ListenOptions{Owners: live.NoOwners}); err != nil {
+	if q.Host.PF != nil {
+		return planForPF(ctx, q)
+	}
+	if q.Connections, err = live.Connections(); err != nil {
 		return nil, err
 	}
 	if q.Sockets, err = live.Established(); err != nil {
