@@ -309,7 +309,7 @@ func (r *reader) last(from int) []packet.Step {
 
 // unmatched is what becomes of packets that no rule matched.
 func (r *reader) unmatched() packet.Step {
-	s := packet.Step{Outcome: packet.OutcomeAccept, Place: packet.Place{Source: "pf", Chain: r.chain.Name, Text: "no rule matches"}}
+	s := packet.Step{Outcome: packet.OutcomeAccept, Place: packet.Place{Source: "pf", Chain: r.ruleset(), Text: "no rule matches"}}
 	if r.opt.Refuses || r.opt.Keeping { // the default keeps no state
 		s.Outcome = packet.OutcomeDrop
 	}
