@@ -179,7 +179,7 @@ func (c *call) load() error {
 		fmt.Fprintf(c.errs, "%s:%d: syntax error\n", name, p.Line)
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("Syntax error in config file: pf rules not loaded")
+		return said("Syntax error in config file: pf rules not loaded")
 	}
 	return nil
 }
@@ -197,6 +197,12 @@ func (c *call) flush() error {
 	fmt.Fprintln(c.errs, map[string]string{"rules": "rules cleared", "Tables": "0 tables deleted."}[what])
 	return nil
 }
+
+// said is an error in the words of pfctl.
+type said string
+
+// Error returns them.
+func (s said) Error() string { return string(s) }
 
 // kill ends states by their numbers.
 func (c *call) kill() {
@@ -253,7 +259,7 @@ func (c *call) showRules(anchor string) error {
 	}
 	text, known := c.state.Rules[anchor]
 	if !known && anchor != "" {
-		return fmt.Errorf("Anchor '%s' not found.", anchor)
+		return said("Anchor '" + anchor + "' not found.")
 	}
 	parsed := pf.Parse(text, c.state.grammar())
 	c.bodies(parsed.Lines, bodies)
@@ -286,7 +292,7 @@ func (c *call) tables() error {
 	op := c.value('T')
 	if t == nil {
 		if op == "show" || op == "kill" || op == "flush" || op == "expire" {
-			return fmt.Errorf("Table does not exist.")
+			return said("Table does not exist.")
 		}
 		c.state.Tables = append(c.state.Tables, Table{Anchor: anchor, Name: name, Persist: true})
 		t = c.state.table(anchor, name)

@@ -322,10 +322,10 @@ func (m *machine) inTable(name string, a netip.Addr) bool {
 
 // onName reports whether the interface is the one of the name, or of the group.
 func (m *machine) onName(name, iface string) bool {
-	switch {
-	case name == "any":
+	switch name {
+	case "any":
 		return iface != "lo0"
-	case name == iface:
+	case iface:
 		return true
 	}
 	return m.Dialect != pf.MacOS && slices.Contains(m.groups[name], iface)

@@ -54,7 +54,7 @@ func (r *reader) translation(c *packet.Chain, t *Translation, guard packet.Cond)
 	switch {
 	case t.No:
 	case t.Kind == "binat" && dst:
-		step.Writes = r.writes(true, t.Match.From.Hosts, nil, step.Place.Text)
+		step.Writes = r.writes(true, t.From.Hosts, nil, step.Place.Text)
 	default:
 		step.Writes = r.writes(dst, t.To, t.Port, step.Place.Text)
 	}

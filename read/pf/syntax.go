@@ -303,7 +303,7 @@ type Unread struct {
 
 func (s *Macro) place() int       { return s.Line }
 func (s *Option) place() int      { return s.Line }
-func (s *Table) place() int       { return s.Line }
+func (t *Table) place() int       { return t.Line }
 func (s *Rule) place() int        { return s.Line }
 func (s *Translation) place() int { return s.Line }
 func (s *Anchor) place() int      { return s.Line }
