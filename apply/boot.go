@@ -155,6 +155,7 @@ func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ru
 	}
 	var errs []error
 	for _, name := range inOrder(confirmed) {
+		b.ready(ctx, name)
 		changes, gen, err := applyWith(ctx, name, rs, func() *rules.Ruleset { return rs })
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
@@ -167,6 +168,21 @@ func (b *boot) apply(ctx context.Context, loaded, confirmed string, rs *rules.Ru
 		return gen, nil
 	}
 	return 0, errors.Join(errs...)
+}
+
+// ready warns where the rules of a backend decide nothing. They are loaded all the same:
+// what keeps them from it may be put right later in the boot.
+func (b *boot) ready(ctx context.Context, name string) {
+	if name != PF {
+		return // there is nothing of the kind
+	}
+	back, err := open(ctx, name)
+	if err == nil {
+		_, err = back.Ready(ctx)
+	}
+	if err != nil {
+		b.warn("%v", err)
+	}
 }
 
 // inOrder lists the backends of this system, the confirmed one first.

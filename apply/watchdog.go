@@ -25,6 +25,7 @@ import (
 type order struct {
 	Do    string        `json:"do"` // hold, wait, end; called and gone are who applies itself
 	Token string        `json:"token,omitempty"`
+	PID   int           `json:"pid,omitempty"` // of who holds
 	Wait  time.Duration `json:"wait,omitempty"`
 	End   *Ended        `json:"end,omitempty"`
 
@@ -82,7 +83,7 @@ func (w *watchdog) accept(ctx context.Context, l net.Listener) {
 		if err != nil {
 			return
 		}
-		pid, err := rootPeer(conn)
+		pid, err := rootPeer(conn, w.name)
 		if err != nil {
 			_ = conn.Close()
 			continue
@@ -163,6 +164,9 @@ func (w *watchdog) hold(o order) error {
 		return fmt.Errorf("watch a change: %w", err)
 	}
 	w.pending, w.before, w.holder = p, w.store.before(untold), o.from
+	if w.pid == 0 {
+		w.pid = o.PID
+	}
 	w.tell(nil)
 	return nil
 }
@@ -263,7 +267,10 @@ type watch struct {
 
 // arm starts a watchdog, which then waits to be told what to watch.
 func arm(ctx context.Context, o Options) (*watch, error) {
-	name := newToken()
+	name, err := watchdogName(o)
+	if err != nil {
+		return nil, fmt.Errorf("start the watchdog: %w", err)
+	}
 	ended, err := start(ctx, o, name)
 	if err != nil {
 		return nil, fmt.Errorf("start the watchdog: %w", err)
@@ -302,7 +309,7 @@ func (w *watch) send(o order) error {
 // hold makes the watchdog watch a change. It stands ready when hold returns.
 func (w *watch) hold(token string) error {
 	_ = w.conn.SetReadDeadline(time.Now().Add(armTime))
-	err := w.send(order{Do: "hold", Token: token})
+	err := w.send(order{Do: "hold", Token: token, PID: os.Getpid()})
 	if err == nil {
 		_, err = w.next()
 	}

@@ -3,13 +3,9 @@ package apply
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +15,8 @@ import (
 // own, since the end of a session may end all processes of it; in another network
 // namespace than systemd's that cannot be.
 func start(ctx context.Context, o Options, name string) (<-chan error, error) {
-	args := append(append([]string{}, o.Program...), "watchdog", "--state-dir", o.StateDir, "--run-dir", o.RunDir, name)
-	if underSystemd() {
+	args := watchdogArgs(o, name)
+	if !isPath(name) && underSystemd() {
 		run, err := exec.LookPath("systemd-run")
 		if err == nil {
 			unit := append([]string{
@@ -51,45 +47,29 @@ func underSystemd() bool {
 	return true
 }
 
-// detach starts a process in a session of its own, with nothing of this one's.
-func detach(args []string) (<-chan error, error) {
-	var said strings.Builder
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Stderr = "/", &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	ended := make(chan error, 1)
-	go func() {
-		err := cmd.Wait()
-		ended <- fmt.Errorf("it ended at once: %w %s", errors.Join(err), strings.TrimSpace(said.String()))
-	}()
-	return ended, nil
-}
-
 // A watchdog listens at an abstract address, which needs no directory: it is the
-// network namespace's, and gone with the process (unix(7)).
-func address(name string) string { return "@fwctl-watchdog-" + name }
-
-func listenAt(name string) (net.Listener, error) { return net.Listen("unix", address(name)) }
-
-// dialAt connects to a watchdog. What others than root listen to is none.
-func dialAt(name string) (net.Conn, error) {
-	conn, err := net.DialTimeout("unix", address(name), armTime)
-	if err != nil {
-		return nil, err
+// network namespace's, and gone with the process (unix(7)). For pf it does as where
+// there are no such addresses.
+func watchdogName(o Options) (string, error) {
+	if o.Backend == PF {
+		return socketIn(o.RunDir)
 	}
-	if _, err := rootPeer(conn); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return newToken(), nil
 }
 
-// rootPeer returns the process at the other end, which has to be of this user.
-func rootPeer(conn net.Conn) (pid int, err error) {
+func address(name string) string {
+	if isPath(name) {
+		return name
+	}
+	return "@fwctl-watchdog-" + name
+}
+
+// rootPeer returns the process at the other end, which has to be of this user; zero
+// where the place of the socket says so.
+func rootPeer(conn net.Conn, name string) (pid int, err error) {
+	if isPath(name) {
+		return 0, nil
+	}
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return 0, err

@@ -4,16 +4,20 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"net"
 )
 
-var errNoWatchdog = errors.New("this system has no watchdog yet")
+// start starts a watchdog under a name and returns a channel that has an error when it
+// ends before it was reached.
+func start(_ context.Context, o Options, name string) (<-chan error, error) {
+	return detach(watchdogArgs(o, name))
+}
 
-func start(context.Context, Options, string) (<-chan error, error) { return nil, errNoWatchdog }
+// watchdogName is where a watchdog listens.
+func watchdogName(o Options) (string, error) { return socketIn(o.RunDir) }
 
-func listenAt(string) (net.Listener, error) { return nil, errNoWatchdog }
+func address(name string) string { return name }
 
-func dialAt(string) (net.Conn, error) { return nil, errNoWatchdog }
-
-func rootPeer(net.Conn) (int, error) { return 0, errNoWatchdog }
+// rootPeer returns no process: that the other end is this user's, the place of the
+// socket says.
+func rootPeer(net.Conn, string) (pid int, err error) { return 0, nil }

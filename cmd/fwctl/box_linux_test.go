@@ -32,6 +32,7 @@ type box struct {
 	// newBackend makes the new policy go by another backend than the old.
 	newBackend []string
 	path       string // a directory of programs that come before the host's
+	pf         string // directory of the stand-in for pfctl; "" for the other backends
 	resolver   string // a file that stands where /etc/resolv.conf does
 }
 
@@ -131,7 +132,11 @@ func (b *box) sh(line string) string {
 // fwctl is a command of the program, with the box's directories.
 func (b *box) fwctl(args ...string) *exec.Cmd {
 	all := []string{"--state-dir", filepath.Join(b.dir, "state"), "--run-dir", filepath.Join(b.dir, "run")}
-	if b.backend.name != "nftables" && b.backend.name != "switching" {
+	switch b.backend.name {
+	case "nftables", "switching":
+	case "pf":
+		all = append(all, "--backend", "pf")
+	default:
 		all = append(all, "--backend", "iptables")
 	}
 	line := append(append([]string{"fwctl"}, all...), args...)
@@ -139,7 +144,7 @@ func (b *box) fwctl(args ...string) *exec.Cmd {
 		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount --bind "$0" /etc/resolv.conf; exec "$@"`, b.resolver}, line...)
 	}
 	c := exec.Command(line[0], line[1:]...)
-	c.Env = append(os.Environ(), "NO_COLOR=1", "COLUMNS=", "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	c.Env = append(os.Environ(), "NO_COLOR=1", "COLUMNS=", "PFCTL_DIR="+b.pf, "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	return c
 }
 
@@ -199,6 +204,9 @@ func (b *box) others() string {
 // what it does.
 func (b *box) decides() string {
 	b.Helper()
+	if b.pf != "" {
+		return b.pfDecides()
+	}
 	var ps []packet.Packet
 	for _, ends := range [][2]string{{"203.0.113.9", "192.0.2.10"}, {"2001:db8:99::9", "2001:db8:1::10"}} {
 		for _, port := range []uint16{22, 8000, 4444} {
@@ -216,6 +224,12 @@ func (b *box) decides() string {
 	for _, v := range got {
 		words = append(words, v.String())
 	}
+	return decided(words)
+}
+
+// decided names the policy by which packets to the ports 22, 8000 and 4444 fare so, over
+// IPv4 and IPv6.
+func decided(words []string) string {
 	switch text := strings.Join(words, " "); text {
 	case "accept drop drop accept drop drop":
 		return "old"
@@ -260,7 +274,7 @@ func (b *box) stands(what string, also ...string) {
 	if b.confirmed() != b.state && decides == "old" {
 		b.Errorf("%s: the kernel obeys the old policy, a boot would load another", what)
 	}
-	if holds := b.sh(b.backend.save); strings.Contains(holds, "FWCTL") == (b.backend.name == "nftables") {
+	if holds := b.sh(b.backend.save); b.pf == "" && strings.Contains(holds, "FWCTL") == (b.backend.name == "nftables") {
 		b.Errorf("%s: by another backend than %s\n%s", what, b.backend.name, holds)
 	}
 	if got := b.others(); got != b.foreign {
@@ -311,7 +325,7 @@ func kill(pids []int) {
 	}
 }
 
-// eachBackend runs a test in a box of each backend.
+// eachBackend runs a test in a box of each backend, pf as well by its stand-in.
 func eachBackend(t *testing.T, f func(*box)) {
 	for _, backend := range boxBackends {
 		t.Run(backend.name, func(t *testing.T) {
@@ -319,4 +333,8 @@ func eachBackend(t *testing.T, f func(*box)) {
 			f(newBox(t, backend))
 		})
 	}
+	t.Run("pf", func(t *testing.T) {
+		t.Parallel()
+		f(newPFBox(t))
+	})
 }

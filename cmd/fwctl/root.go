@@ -103,7 +103,7 @@ func (g *global) flags(root *cobra.Command) {
 	f.BoolVarP(&g.ui.quiet, "quiet", "q", false, "say nothing but answers and errors")
 	f.StringVar(&g.ui.color, "color", "auto", "colour `WHEN`: auto, always or never; NO_COLOR is honoured")
 	f.StringVar(&g.stateDir, "state-dir", defaultStateDir(), "keep the confirmed policy in `DIR`")
-	f.StringVar(&g.runDir, "run-dir", "/run/fwctl", "keep the lock in `DIR`")
+	f.StringVar(&g.runDir, "run-dir", defaultRunDir(), "keep the lock in `DIR`")
 	f.StringVar(&g.backend, "backend", apply.Auto, "backend `NAME`: auto, nftables, iptables or pf")
 }
 
@@ -112,6 +112,13 @@ func defaultStateDir() string {
 		return "/var/lib/fwctl"
 	}
 	return "/var/db/fwctl"
+}
+
+func defaultRunDir() string {
+	if runtime.GOOS == "linux" {
+		return "/run/fwctl"
+	}
+	return "/var/run/fwctl"
 }
 
 // settle checks the global flags before a command runs.

@@ -15,6 +15,14 @@ import (
 // bare is a box whose kernel has no rules at all, and tracks no connections.
 func bare(t *testing.T, backend boxBackend) *box {
 	t.Helper()
+	b := furnish(&box{T: t, do: namespaceOf(t), backend: backend})
+	b.sh("ip link set lo up")
+	return b
+}
+
+// namespaceOf makes a network namespace for a test.
+func namespaceOf(t *testing.T) (do func(func() error) error) {
+	t.Helper()
 	if err := unshare(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("no network namespace: %v", err)
@@ -27,9 +35,7 @@ func bare(t *testing.T, backend boxBackend) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ns.Close() })
-	b := furnish(&box{T: t, do: func(f func() error) error { return within(ns, f) }, backend: backend})
-	b.sh("ip link set lo up")
-	return b
+	return func(f func() error) error { return within(ns, f) }
 }
 
 // session is a TCP connection between the box and its peer, by both its ends.
