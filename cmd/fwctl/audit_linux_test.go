@@ -137,7 +137,7 @@ table ip boxnat { chain pre { type nat hook prerouting priority -100; tcp dport 
 			t.Fatalf("from %s: the kernel says %v, want %v", from, got, want)
 		}
 	}
-	n := namespaceOf(t, host, box.name)
+	n := namespaceTold(t, host, box.name)
 	want := map[string]string{"8000/tcp": "198.51.100.0/24", "8001/tcp": "local", "8002/tcp": "", "9000/tcp": "any IPv4"}
 	for i := range n.Doors {
 		d := &n.Doors[i]
@@ -159,8 +159,8 @@ table ip boxnat { chain pre { type nat hook prerouting priority -100; tcp dport 
 	readable(t, host, box.name)
 }
 
-// namespaceOf audits all namespaces from the host and returns one of them.
-func namespaceOf(t *testing.T, host *place, name string) (n exposure.Namespace) {
+// namespaceTold audits all namespaces from the host and returns one of them.
+func namespaceTold(t *testing.T, host *place, name string) (n exposure.Namespace) {
 	t.Helper()
 	_, said := host.audit("--json", "--all-namespaces") // others on this machine may be beyond telling
 	var a struct {
