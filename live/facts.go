@@ -14,7 +14,8 @@ import (
 )
 
 // Facts reads what a policy may depend on: the host's name, its interfaces with
-// their addresses, the time and its zone. DNS names are not resolved: see
+// their addresses, the time and its zone, and of pf the anchors of others, for which root is
+// needed: nobody else is told. DNS names are not resolved: see
 // [Resolve]. It needs no privilege.
 func Facts(ctx context.Context) (*rules.Host, error) {
 	name, err := os.Hostname()
@@ -32,6 +33,7 @@ func Facts(ctx context.Context) (*rules.Host, error) {
 		Interfaces: sorted(links),
 		Time:       time.Now().In(location).Truncate(time.Second),
 		TimeZone:   zone,
+		PFAnchors:  pfAnchors(ctx),
 	}, nil
 }
 

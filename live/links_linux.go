@@ -16,6 +16,9 @@ import (
 // a listing during which something changed (NLM_F_DUMP_INTR, netlink(7)).
 const dumpTries = 20
 
+// pfAnchors: Linux has no pf.
+func pfAnchors(context.Context) []string { return nil }
+
 func interfaces(ctx context.Context) ([]rules.Interface, error) {
 	for try := 1; ; try++ {
 		links, err := dumpInterfaces()

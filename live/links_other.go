@@ -6,8 +6,19 @@ import (
 	"context"
 	"net"
 
+	livepf "github.com/fwctl/fwctl/live/pf"
 	"github.com/fwctl/fwctl/rules"
 )
+
+// pfAnchors are the anchors of others that the main rules of pf ask.
+func pfAnchors(ctx context.Context) []string {
+	c, err := livepf.Open(livepf.Options{})
+	if err != nil || Privilege() != nil {
+		return nil
+	}
+	names, _ := c.Anchors(ctx) // without them no anchor is kept but the policy's
+	return names
+}
 
 func interfaces(context.Context) ([]rules.Interface, error) {
 	links, err := net.Interfaces()

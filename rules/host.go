@@ -16,6 +16,8 @@ type Host struct {
 	Names      map[string][]netip.Addr `json:"names,omitempty"` // DNS names of the policy and their addresses
 	Time       time.Time               `json:"time"`            // when the facts were taken, in the host's time zone
 	TimeZone   string                  `json:"time_zone"`       // IANA name, "UTC" if unknown
+	// PFAnchors are the anchors of others that the main rules of pf ask.
+	PFAnchors []string `json:"pf_anchors,omitempty"`
 }
 
 // Interface is one network interface and its addresses.

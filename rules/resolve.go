@@ -108,6 +108,11 @@ func (r *resolver) settings(rs *Ruleset) {
 	rs.Confirm, rs.Cut = s.Confirm.V, s.Cut.V
 	rs.Keep = sortedTexts(s.Keep.V)
 	rs.PFAnchors = sortedTexts(r.p.PFAnchors)
+	if r.host != nil {
+		rs.PFAnchors = append(rs.PFAnchors, r.host.PFAnchors...)
+		slices.Sort(rs.PFAnchors)
+		rs.PFAnchors = slices.Compact(rs.PFAnchors)
+	}
 	if d.Published.V == PublishedEnforce && len(rs.ContainerInterfaces) == 0 {
 		r.report(Note, d.Published.Pos, "no interface is named as one of containers: containers that call a published port of this host are judged as if they came from outside",
 			`name the bridges: container_interfaces = ["docker0", "br-*"]`)

@@ -38,7 +38,7 @@ type Ruleset struct {
 	Encrypted []Encrypted // ports that profiles in use say speak TLS, sorted likewise
 	Accepts   []Accepted
 	Tests     []Test
-	PFAnchors []string // [pf] anchors: names of others' anchors to keep in a whole-file pf.conf, sorted
+	PFAnchors []string // others' anchors to keep in a whole-file pf.conf, sorted: those of [pf] anchors, and those that the host has
 
 	Host *Host // the facts it was resolved with; nil if none were given
 }

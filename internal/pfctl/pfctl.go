@@ -275,11 +275,25 @@ func (c *call) bodies(lines []pf.Statement, show bool) {
 		case !ok || a.Name == "":
 		case !show:
 			a.Inline, a.Body = false, nil
+		case !a.Inline && strings.HasSuffix(a.Name, "/*"):
+			a.Body, a.Inline = c.below(strings.TrimSuffix(a.Name, "*")), true
 		case !a.Inline:
 			a.Body = pf.Parse(c.state.Rules[a.Name], c.state.grammar()).Lines
 			a.Inline = true
 		}
 	}
+}
+
+// below are the anchors directly below a path, in order.
+func (c *call) below(path string) []pf.Statement {
+	var out []pf.Statement
+	for _, name := range slices.Sorted(maps.Keys(c.state.Rules)) {
+		child, ok := strings.CutPrefix(name, path)
+		if ok && !strings.Contains(child, "/") {
+			out = append(out, &pf.Anchor{Keyword: "anchor", Name: child, Inline: true, Body: pf.Parse(c.state.Rules[name], c.state.grammar()).Lines})
+		}
+	}
+	return out
 }
 
 func (c *call) tables() error {

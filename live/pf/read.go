@@ -87,6 +87,15 @@ func (c *Conn) held(ctx context.Context, text string, links []packet.Link) (*Hel
 	return h, nil
 }
 
+// Anchors are the names of the anchors of others that the main rules ask, in order.
+func (c *Conn) Anchors(ctx context.Context) ([]string, error) {
+	text, err := c.pfctl(ctx, "-s", "rules")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(read.Parse(text, c.Dialect).Anchors(), func(name string) bool { return name == Own || name == "" }), nil
+}
+
 // skipped are the interfaces and groups that pf leaves alone.
 func (c *Conn) skipped(ctx context.Context) ([]string, error) {
 	text, err := c.pfctl(ctx, "-v", "-s", "Interfaces")

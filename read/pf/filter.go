@@ -3,6 +3,7 @@ package pf
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -146,11 +147,15 @@ func (r *reader) surveyIn(anchor string, lines []Statement) {
 	}
 }
 
+// join is the path of an anchor within another; "x/*" stands for what is below x.
 func join(anchor, name string) string {
-	if anchor == "" {
+	switch {
+	case anchor == "":
 		return name
+	case name == "":
+		return anchor
 	}
-	return anchor + "/" + name
+	return strings.TrimSuffix(anchor, "/*") + "/" + name
 }
 
 func (r *reader) surveyRule(s *Rule) {
