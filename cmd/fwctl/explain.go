@@ -97,6 +97,7 @@ func (g *global) explain(ctx context.Context, words, policy, host string) error 
 	if err != nil {
 		return packetError(words, err)
 	}
+	callLoopback(&p, rs.Host)
 	x := explained(p, rs.Decide(p, time.Now()))
 	return g.ui.answer(x, func() { g.explanation(x) })
 }
@@ -144,6 +145,21 @@ func (g *global) meaningHere(policy string, h *rules.Host) *rules.Ruleset {
 		}
 	}
 	return nil
+}
+
+// callLoopback gives the loopback interface the name that it has in policies, whatever
+// the system calls it.
+func callLoopback(p *packet.Packet, h *rules.Host) {
+	if h == nil {
+		return
+	}
+	for _, i := range h.Interfaces {
+		for _, name := range []*string{&p.In, &p.Out} {
+			if i.Loopback && *name == i.Name && i.Name == "lo0" {
+				*name = "lo"
+			}
+		}
+	}
 }
 
 // hostWord stands for the host in a packet.

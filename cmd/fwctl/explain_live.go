@@ -41,6 +41,7 @@ func (g *global) explainLive(ctx context.Context, words, policy string) error {
 	if err != nil {
 		return packetError(words, err)
 	}
+	callLoopback(&p, h)
 	if err := arrive(&p, h); err != nil {
 		return err
 	}
