@@ -39,7 +39,7 @@ func newPFBox(t *testing.T) *box {
 		t.Fatal(err)
 	}
 	list := "PFCTL_CALL=0 PFCTL_DIR=" + dir + " pfctl -sr; PFCTL_CALL=0 PFCTL_DIR=" + dir + " pfctl -a f2b/ssh -sr"
-	b := furnish(&box{T: t, do: namespaceOf(t), backend: boxBackend{"pf", "true", "true", list}, pf: dir})
+	b := furnish(&box{T: t, do: inNamespace(t), backend: boxBackend{"pf", "true", "true", list}, pf: dir})
 	b.new = b.write("new.toml", pfNew) // pf limits TCP alone
 	b.sh("ip link set lo up")
 	return b

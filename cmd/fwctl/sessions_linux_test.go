@@ -15,13 +15,13 @@ import (
 // bare is a box whose kernel has no rules at all, and tracks no connections.
 func bare(t *testing.T, backend boxBackend) *box {
 	t.Helper()
-	b := furnish(&box{T: t, do: namespaceOf(t), backend: backend})
+	b := furnish(&box{T: t, do: inNamespace(t), backend: backend})
 	b.sh("ip link set lo up")
 	return b
 }
 
-// namespaceOf makes a network namespace for a test.
-func namespaceOf(t *testing.T) (do func(func() error) error) {
+// inNamespace makes a network namespace for a test.
+func inNamespace(t *testing.T) (do func(func() error) error) {
 	t.Helper()
 	if err := unshare(); err != nil {
 		if os.Getenv("CI") == "true" {
