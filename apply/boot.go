@@ -177,10 +177,10 @@ func (b *boot) ready(ctx context.Context, name string) {
 		return // there is nothing of the kind
 	}
 	back, err := open(ctx, name)
-	if err == nil {
-		_, err = back.Ready(ctx)
-	}
 	if err != nil {
+		return // which is said anyway
+	}
+	if _, err := back.Ready(ctx); err != nil {
 		b.warn("%v", err)
 	}
 }
@@ -188,11 +188,8 @@ func (b *boot) ready(ctx context.Context, name string) {
 // inOrder lists the backends of this system, the confirmed one first.
 func inOrder(confirmed string) []string {
 	names := backendNames()
-	switch confirmed {
-	case "":
+	if confirmed == "" {
 		return names
-	case PF:
-		return []string{PF} // such a host has no other
 	}
 	return append([]string{confirmed}, slices.DeleteFunc(names, func(n string) bool { return n == confirmed })...)
 }

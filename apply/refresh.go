@@ -337,7 +337,7 @@ func (r *refresh) because(n news, err error) string {
 func (r *refresh) follow(ctx context.Context) error {
 	m := r.before.Manifest
 	r.out.Digest, r.out.Choice = m.Digest, Choice{m.Backend, "in use"}
-	if len(r.feeds) == 0 && factsDigest(r.host) == factsDigest(r.before.Host) {
+	if len(r.feeds) == 0 && factsDigest(r.host) == factsDigest(r.before.Host) && !r.ended() {
 		answers := r.answers(r.confirmed)
 		if len(answers) == 0 {
 			return nil
@@ -346,6 +346,13 @@ func (r *refresh) follow(ctx context.Context) error {
 	}
 	r.Files = overlay{r.before.files, r.feeds}
 	return r.carryOut(ctx)
+}
+
+// ended reports whether the rules for pf may hold something that is over: pf has no
+// clock, so they have to be made again.
+func (r *refresh) ended() bool {
+	rs := r.last()
+	return r.before.Manifest.Backend == PF && rs != nil && len(rs.Temporary(time.Now())) < len(rs.Endings())
 }
 
 // answer puts the outcome together.

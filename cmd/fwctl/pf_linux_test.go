@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -379,4 +381,134 @@ func TestPFBoot(t *testing.T) {
 		t.Errorf("%s", said)
 	}
 	b.stands("a boot without pf")
+}
+
+// A confirmation comes by a connection that pf has a state of, and had none of before the
+// change.
+func TestPFConfirm(t *testing.T) {
+	b := newPFBox(t)
+	b.obeyOld()
+	server := b.listen("8000")
+	p := b.plug()
+	before := p.logIn(server)
+	b.track(before)
+	b.want(0, "apply", "--detach", "--confirm", "1m", b.new)
+	if status, said := before.run("confirm"); status != exitError || !strings.Contains(said, "is older than the change") {
+		t.Errorf("by a connection of before: %d, %s", status, said)
+	}
+	after := p.logIn(server)
+	if status, said := after.run("confirm"); status != exitError || !strings.Contains(said, "pf has no state of") {
+		t.Errorf("by one without a state: %d, %s", status, said)
+	}
+	b.track(after)
+	if status, said := after.run("confirm"); status != 0 {
+		t.Errorf("by a new one: %d, %s", status, said)
+	}
+	b.quiet(bigWait)
+	if got := b.decides(); got != "new" {
+		t.Errorf("confirmed: pf does what is %s", got)
+	}
+}
+
+// track makes pf have a state of a connection.
+func (b *box) track(l *login) {
+	b.Helper()
+	conn, err := net.FileConn(l.socket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	s := b.pfState()
+	s.States = append(s.States, pfctl.Flow{
+		ID: fmt.Sprintf("%016x", len(s.States)+1), Text: fmt.Sprintf("all tcp %s <- %s       ESTABLISHED:ESTABLISHED", conn.LocalAddr(), conn.RemoteAddr()),
+	})
+	if err := s.Write(b.pf); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// --cut ends the states of connections that the policy would not let begin, once it is
+// confirmed, and no other.
+func TestPFCut(t *testing.T) {
+	b := newPFBox(t)
+	b.sh("ip link add em0 type veth peer name em1; ip address add 192.0.2.10/24 dev em0")
+	b.want(0, "apply", "--no-confirm", b.old)
+	s := b.pfState()
+	s.States = []pfctl.Flow{
+		{ID: "0000000000000001", Text: "all tcp 192.0.2.10:22 <- 203.0.113.9:51234       ESTABLISHED:ESTABLISHED"},
+		{ID: "0000000000000002", Text: "all tcp 192.0.2.10:8000 <- 203.0.113.9:51235       ESTABLISHED:ESTABLISHED"},
+		{ID: "0000000000000003", Text: "all tcp 192.0.2.10:40000 -> 198.51.100.7:443       ESTABLISHED:ESTABLISHED"},
+		{ID: "0000000000000004", Text: "all udp 192.0.2.10:6001 <- 198.51.100.7:4000       MULTIPLE:MULTIPLE"},
+		{ID: "0000000000000005", Text: "all icmp 192.0.2.10:8 <- 203.0.113.9:8       0:0"},
+	}
+	if err := s.Write(b.pf); err != nil {
+		t.Fatal(err)
+	}
+	if said := b.want(0, "apply", "--no-confirm", "--cut", b.new); !strings.Contains(said, "ended 2 connections") {
+		t.Errorf("%s", said)
+	}
+	var left []string
+	for _, f := range b.pfState().States {
+		left = append(left, f.ID[15:])
+	}
+	if got := strings.Join(left, " "); got != "2 3 5" {
+		t.Errorf("left are %s", got)
+	}
+}
+
+// pf has no clock: what is over goes when names and feeds are read again, and at a boot.
+func TestPFExpires(t *testing.T) {
+	b := newPFBox(t)
+	until := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
+	policy := b.write("temporary.toml", "version = 1\n[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n[service.guest]\nports = [\"9000/tcp\"]\nfrom = [\"any\"]\nexpires = "+until+"\n")
+	open := func() bool { return strings.Contains(b.pfState().Rules["fwctl"], "port = 9000") }
+	b.want(0, "apply", "--no-confirm", policy)
+	if said := b.want(0, "refresh"); !open() || !strings.Contains(said, "unchanged") {
+		t.Errorf("before its time: %s", said)
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if said := b.want(1, "status"); !strings.Contains(said, "expired") || !strings.Contains(said, "differs") {
+		t.Errorf("%s", said)
+	}
+	if said := b.want(0, "refresh"); open() || !strings.Contains(said, "refreshed") {
+		t.Errorf("after its time: %s", said)
+	}
+	loads := b.loads()
+	if said := b.want(0, "refresh"); b.loads() != loads || !strings.Contains(said, "unchanged") {
+		t.Errorf("again: %s", said)
+	}
+	b.want(0, "boot")
+	if open() {
+		t.Error("a boot opens what is over")
+	}
+}
+
+// Of two at once each is refused for the lock's sake or leaves pf and the state agreeing.
+func TestPFAtOnce(t *testing.T) {
+	b := newPFBox(t)
+	var all []*exec.Cmd
+	for i := range 6 {
+		c := b.fwctl("apply", "--no-confirm", []string{b.old, b.new}[i%2])
+		if err := b.in(c.Start); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	applied := 0
+	for _, c := range all {
+		_ = c.Wait()
+		switch c.ProcessState.ExitCode() {
+		case 0:
+			applied++
+		case exitError:
+		default:
+			t.Errorf("status %d", c.ProcessState.ExitCode())
+		}
+	}
+	if applied == 0 {
+		t.Error("none was applied")
+	}
+	if said := b.want(0, "status", "--json"); !strings.Contains(said, `"applied": true`) {
+		t.Errorf("pf and the state differ:\n%s", said)
+	}
 }
