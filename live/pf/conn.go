@@ -37,7 +37,7 @@ var ErrMissing = errors.New("pfctl is not installed (looked in PATH, /sbin and /
 
 // Open finds pfctl and the dialect.
 func Open(opt Options) (*Conn, error) {
-	c := &Conn{path: cmp.Or(opt.Path, Find("pfctl"))}
+	c := &Conn{path: cmp.Or(opt.Path, find("pfctl"))}
 	if c.path == "" {
 		return nil, ErrMissing
 	}
@@ -70,9 +70,9 @@ func release() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// Find returns the path of a program in PATH or where such programs are installed; ""
+// find returns the path of a program in PATH or where such programs are installed; ""
 // if there is none.
-func Find(name string) string {
+func find(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		if abs, err := filepath.Abs(path); err == nil {
 			return abs
@@ -86,11 +86,48 @@ func Find(name string) string {
 	return ""
 }
 
+// Parse reads a text in the grammar of this pf.
+func (c *Conn) Parse(text string) *read.Config { return read.Parse(text, c.Dialect) }
+
 // programTime bounds one run of a program. A million addresses take pfctl some seconds.
 const programTime = 2 * time.Minute
 
-// run starts a program and returns what it printed.
-func run(ctx context.Context, path string, args ...string) (string, error) {
+// runError is a program that failed.
+type runError struct {
+	name string
+	args []string
+	said string
+	err  error
+}
+
+// Error shows the call and what the program said.
+func (e *runError) Error() string {
+	return e.name + " " + strings.Join(e.args, " ") + ": " + cmp.Or(e.said, e.err.Error())
+}
+
+// Unwrap returns the error of the process.
+func (e *runError) Unwrap() error { return e.err }
+
+// Absent reports whether pfctl failed since there is no such anchor, or no such table.
+func Absent(err error) bool {
+	var failed *runError
+	if !errors.As(err, &failed) {
+		return false
+	}
+	for _, s := range []string{"not found", "does not exist", "Invalid argument", "No such process"} {
+		if strings.Contains(failed.said, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// Run starts pfctl with an input and returns what it printed.
+func (c *Conn) Run(ctx context.Context, input string, args ...string) (string, error) {
+	return run(ctx, c.path, input, args...)
+}
+
+func run(ctx context.Context, path, input string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -98,13 +135,28 @@ func run(ctx context.Context, path string, args ...string) (string, error) {
 	cmd.WaitDelay = 10 * time.Second // on a busy machine the last of the output comes late
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	if input != "" {
+		cmd.Stdin = strings.NewReader(input)
+	}
 	if err := cmd.Run(); err != nil {
-		said := cmp.Or(strings.Join(strings.Fields(errs.String()), " "), err.Error())
-		return "", fmt.Errorf("%s %s: %s", filepath.Base(path), strings.Join(args, " "), said)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return "", &runError{name: filepath.Base(path), args: args, said: complaint(errs.String(), input), err: err}
 	}
 	return out.String(), nil
 }
 
-func (c *Conn) pfctl(ctx context.Context, args ...string) (string, error) {
-	return run(ctx, c.path, args...)
+// complaint is what pfctl said, in one line, with the line of its input that it
+// complains of: "stdin:12: syntax error".
+func complaint(said, input string) string {
+	text := strings.Join(strings.Fields(said), " ")
+	_, rest, found := strings.Cut(text, "stdin:")
+	number, _, _ := strings.Cut(rest, ":")
+	n, err := strconv.Atoi(number)
+	lines := strings.Split(input, "\n")
+	if !found || err != nil || n < 1 || n > len(lines) {
+		return text
+	}
+	return fmt.Sprintf("%s (%s)", text, strings.TrimSpace(lines[n-1]))
 }

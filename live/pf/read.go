@@ -59,20 +59,20 @@ func (c *Conn) rules(ctx context.Context) (string, error) {
 	nat := ""
 	if c.Dialect != read.OpenBSD {
 		var err error
-		if nat, err = c.pfctl(ctx, append(slices.Clone(show), "nat")...); err != nil {
+		if nat, err = c.Run(ctx, "", append(slices.Clone(show), "nat")...); err != nil {
 			return "", err
 		}
 	}
-	text, err := c.pfctl(ctx, append(show, "rules")...)
+	text, err := c.Run(ctx, "", append(show, "rules")...)
 	return nat + text, err
 }
 
 func (c *Conn) held(ctx context.Context, text string, links []packet.Link) (*Held, error) {
-	h := &Held{Config: read.Parse(text, c.Dialect), Options: read.Options{Links: links}}
+	h := &Held{Config: c.Parse(text), Options: read.Options{Links: links}}
 	for _, p := range h.Problems {
 		h.Unread = append(h.Unread, fmt.Sprintf("pfctl -s rules, line %d: %s", p.Line, p.Text))
 	}
-	info, err := c.pfctl(ctx, "-s", "info")
+	info, err := c.Run(ctx, "", "-s", "info")
 	if err != nil {
 		return nil, err
 	}
@@ -89,16 +89,16 @@ func (c *Conn) held(ctx context.Context, text string, links []packet.Link) (*Hel
 
 // Anchors are the names of the anchors of others that the main rules ask, in order.
 func (c *Conn) Anchors(ctx context.Context) ([]string, error) {
-	text, err := c.pfctl(ctx, "-s", "rules")
+	text, err := c.Run(ctx, "", "-s", "rules")
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(read.Parse(text, c.Dialect).Anchors(), func(name string) bool { return name == Own || name == "" }), nil
+	return slices.DeleteFunc(c.Parse(text).Anchors(), func(name string) bool { return name == Own || name == "" }), nil
 }
 
 // skipped are the interfaces and groups that pf leaves alone.
 func (c *Conn) skipped(ctx context.Context) ([]string, error) {
-	text, err := c.pfctl(ctx, "-v", "-s", "Interfaces")
+	text, err := c.Run(ctx, "", "-v", "-s", "Interfaces")
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (c *Conn) tables(ctx context.Context, h *Held) {
 			switch {
 			case err == nil:
 				contents[k] = entries
-			case !strings.Contains(err.Error(), "does not exist"):
+			case !Absent(err):
 				h.Unread = append(h.Unread, err.Error())
 			}
 		}
@@ -141,7 +141,7 @@ func (c *Conn) table(ctx context.Context, anchor, name string) ([]read.Entry, er
 	if anchor != "" {
 		args = append([]string{"-a", anchor}, args...)
 	}
-	text, err := c.pfctl(ctx, args...)
+	text, err := c.Run(ctx, "", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +155,11 @@ func (c *Conn) table(ctx context.Context, anchor, name string) ([]read.Entry, er
 // groups are the interface groups and their members, as ifconfig(8) prints them; nil
 // where it cannot be asked.
 func groups(ctx context.Context) map[string][]string {
-	path := Find("ifconfig")
+	path := find("ifconfig")
 	if path == "" {
 		return nil
 	}
-	text, err := run(ctx, path, "-a")
+	text, err := run(ctx, path, "", "-a")
 	if err != nil {
 		return nil
 	}
