@@ -3,6 +3,7 @@ package packet
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Filter is a packet filter in one common form, whatever language it was written
@@ -94,6 +95,15 @@ type Write struct {
 
 // UnknownBit is the key of the unknown that a Write gives to a bit.
 func UnknownBit(key string, bit uint) string { return key + ", bit " + strconv.Itoa(int(bit)) }
+
+// UnknownName is the key of an unknown without the bit that UnknownBit adds.
+func UnknownName(key string) string {
+	name, bit, found := strings.Cut(key, ", bit ")
+	if _, err := strconv.Atoi(bit); !found || err != nil {
+		return key
+	}
+	return name
+}
 
 // bits calls f for each bit that is written.
 func (w Write) bits(width uint, f func(i uint)) {

@@ -240,7 +240,7 @@ func (c *comparing) at(h packet.Hook, is6 bool) ([]Part, error) {
 	for side, f := range map[string]*packet.Filter{c.a.Name: fa, c.b.Name: fb} {
 		for key, unsupported := range f.Unknowns() {
 			if unsupported {
-				c.opaque[Opaque{key, side}] = true
+				c.opaque[Opaque{packet.UnknownName(key), side}] = true
 			}
 		}
 	}

@@ -193,7 +193,7 @@ func (d *draw) options(action, proto, family string) string {
 		out = append(out, d.not(20)+"tagged "+d.one(tags...))
 	}
 	if d.modern() && d.chance(5) {
-		out = append(out, "set prio 3")
+		out = append(out, d.one("set prio 3", "set (prio 3, tos 16)", "set prio (2, 5)"))
 	}
 	// The options come in any order.
 	d.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })

@@ -2,6 +2,8 @@ package pf_test
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -109,5 +111,32 @@ func equal(t *testing.T, a, b *packet.Filter, is6 bool) {
 	if d.Kind != packet.Equal {
 		fa, fb := *d.Witness.Facts, *d.Witness.Facts
 		t.Errorf("%v %v: %s: %+v %+v", d.Kind, d.Witness.Unknowns, d.Witness.Packet, a.Decide(&fa), b.Decide(&fb))
+	}
+}
+
+// Files with what routers have are read whole in their own grammar, and what is
+// printed of them reads the same.
+func TestFilesOfRouters(t *testing.T) {
+	for name, d := range map[string]pf.Dialect{"openbsd-router.conf": pf.OpenBSD, "freebsd-gateway.conf": pf.FreeBSD} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := pf.Parse(string(text), d)
+		if len(c.Problems) > 0 {
+			t.Errorf("%s: %v", name, c.Problems)
+		}
+		printed := c.Print()
+		if again := pf.Parse(printed, d); len(again.Problems) > 0 || again.Print() != printed {
+			t.Errorf("%s: %v\n%s\n%s", name, again.Problems, printed, again.Print())
+		}
+		for _, other := range dialects {
+			if other.String()[:4] != d.String()[:4] && len(pf.Parse(string(text), other).Problems) == 0 {
+				t.Errorf("%s: %v takes it, too", name, other)
+			}
+		}
+		if guessed := pf.Guess(string(text)); len(guessed.Problems) > 0 {
+			t.Errorf("%s: guessed as %v", name, guessed.Dialect)
+		}
 	}
 }

@@ -640,29 +640,36 @@ func (p *parser) condition() string {
 	return name + " " + list(words)
 }
 
-// effect reads what a rule does beside deciding.
+// effect reads what a rule does beside deciding: a name and a value, of `set` a name
+// more, each of which may be in parentheses.
 func (p *parser) effect() string {
 	name := p.tok.text
 	p.advance()
 	words := []string{name}
-	if !p.tok.is("(") {
-		if p.tok.kind != newline && p.tok.kind != endOfText {
-			words = append(words, p.raw("a value"))
-		}
-		if name == "set" && len(words) > 1 {
-			words = append(words, p.raw("a value"))
-		}
-		return strings.Join(words, " ")
+	if name == "set" && !p.tok.is("(") {
+		words = append(words, p.raw("an option"))
 	}
+	if p.tok.is("(") {
+		return joinSigns(append(words, p.parentheses(name)...))
+	}
+	if p.tok.kind != newline && p.tok.kind != endOfText {
+		words = append(words, p.raw("a value"))
+	}
+	return strings.Join(words, " ")
+}
+
+// parentheses reads all that stands in them.
+func (p *parser) parentheses(of string) []string {
+	var words []string
 	for depth := 0; ; {
 		depth += p.nesting()
 		words = append(words, p.tok.String())
 		if p.tok.kind == bad || p.tok.kind == newline || p.tok.kind == endOfText {
-			p.refuse("the parenthesis behind %q is not closed", name)
+			p.refuse("the parenthesis behind %q is not closed", of)
 		}
 		p.advance()
 		if depth == 0 {
-			return joinSigns(words)
+			return words
 		}
 	}
 }
