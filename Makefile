@@ -9,9 +9,6 @@ SHELL       := /bin/bash
 
 export CGO_ENABLED := 0
 
-prefix     ?= /usr
-UNITS      := $(notdir $(wildcard systemd/fwctl*))
-
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 LINT       := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -37,13 +34,8 @@ help: ## print this menu
 build: ## bin/fwctl, static
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/fwctl ./cmd/fwctl
 
-install: build ## program, manual page and systemd units to $(DESTDIR)$(prefix), /usr; enables and starts nothing
-	install -D -m 0755 bin/fwctl $(DESTDIR)$(prefix)/sbin/fwctl
-	install -D -m 0644 docs/fwctl.1 $(DESTDIR)$(prefix)/share/man/man1/fwctl.1
-	@for u in $(UNITS); do \
-	  to=$(DESTDIR)$(prefix)/lib/systemd/system/$$u; echo "$$to"; \
-	  sed 's|/usr/sbin/fwctl|$(prefix)/sbin/fwctl|' systemd/$$u | install -D -m 0644 /dev/stdin $$to; \
-	done
+install: build ## program, manual page and what starts it at boot, to $(DESTDIR)$(prefix); enables and starts nothing
+	@DESTDIR='$(DESTDIR)' prefix='$(prefix)' system='$(system)' sh scripts/install.sh
 
 test: ## every test; as root also those that need a kernel, in network namespaces of their own
 	@scripts/deps.sh
