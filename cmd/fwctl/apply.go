@@ -40,7 +40,16 @@ Without a terminal it takes --detach, which leaves the change to the watchdog an
 prints its token, or --no-confirm, which confirms at once.
 
 apply touches nothing that is not fwctl's own: the nftables table "inet fwctl", or
-the iptables chains FWCTL-* and ipsets fwctl-*.
+the iptables chains FWCTL-* and ipsets fwctl-*, or the anchor fwctl of pf.
+
+On OpenBSD, FreeBSD and macOS it loads that anchor by pfctl(8), at once and whole, and
+keeps the addresses that a limit has caught. pf.conf has to ask it, by the line
+anchor "fwctl", best its last; and on FreeBSD and macOS to put fragments together. If
+pf is disabled, or asks no such anchor, apply is refused and says what to write. Rules
+before the anchor that are quick decide before it: they are named. What is proved
+there is the first packet of every flow, and that its answers pass, of the anchor by
+itself; "fwctl drift" asks the whole of pf. --cut ends states of pf, where pfctl
+numbers them (not on macOS).
 
 Exit status: 0 applied and confirmed, or nothing to change; with --detach, applied;
 2 error, nothing was changed; 3 a change failed and could not be taken back;
@@ -207,9 +216,11 @@ func (g *global) hostNotes(out *apply.Outcome) {
 }
 
 // proof says what was proved; nil is of something that was not done.
-func (g *global) proof(p *apply.Proof) {
+func (g *global) proof(p *apply.Proof, backend string) {
 	switch {
 	case p == nil:
+	case p.Proved && backend == apply.PF:
+		g.ui.say("proved: for every first packet of a flow, and for its answers, the anchor fwctl does what the policy says")
 	case p.Proved:
 		g.ui.say("proved: for every packet the rules in the kernel do what the policy says")
 	default:
@@ -237,7 +248,7 @@ func (g *global) applied(out *apply.Outcome) {
 	default:
 		u.say("applied and confirmed %s by %s: %s", what, apply.Who(), how)
 	}
-	g.proof(out.Proof)
+	g.proof(out.Proof, out.Backend)
 	g.cut(out.Cut)
 	if out.Replaced != "" {
 		u.say("removed fwctl's rules from %s", out.Replaced)

@@ -23,9 +23,16 @@ reloaded, which flushes what is fwctl's as well, the unit loads it again, some t
 of a second later. After a plain stop of nftables.service the host stays open until
 that or fwctl.service is started: disable it without stopping it.
 
+On OpenBSD "rcctl enable fwctl" has it run with the scripts of packages, after sshd;
+/etc/rc.d/fwctl start in /etc/rc.securelevel, before the network daemons. Before that
+/etc/rc has loaded a set of its own, which lets in SSH, and then pf.conf: until the
+anchor is loaded the rules of pf.conf decide, so these should block. On FreeBSD it is
+"sysrc fwctl_enable=YES", and the script runs right behind pf's.
+
 Exit status: 0 loaded, or fwctl is switched off; 2 error.`,
 		Example: `  fwctl boot
-  systemctl enable fwctl.service       do it at each start-up`,
+  systemctl enable fwctl.service       do it at each start-up
+  rcctl enable fwctl                   the same on OpenBSD`,
 		Args: atMost(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o, err := g.options(defaultPolicy)

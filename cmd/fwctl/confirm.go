@@ -20,6 +20,11 @@ more. A TOKEN says which apply is meant, as --detach printed it; it replaces not
 of that. ssh(1) with a shared connection, as Ansible uses it, is an old connection:
 ssh -o ControlPath=none opens a new one.
 
+With pf a connection counts of which pf has a state, and had none before the change.
+Where the system does not tell to whom a process belongs (OpenBSD, FreeBSD, macOS), the
+connection is that of SSH_CONNECTION, which doas(1) and sudo(8) take away unless told:
+doas env SSH_CONNECTION="$SSH_CONNECTION" fwctl confirm.
+
 Exit status: 0 confirmed; 2 nothing waits, it is too late, or it does not count.`,
 		Example: `  ssh web1.example fwctl confirm
   ssh -o ControlPath=none web1.example fwctl confirm 5f3a9c01d2e47b86`,

@@ -96,7 +96,7 @@ func manPage(root *cobra.Command) string {
 	for _, f := range [][2]string{
 		{defaultPolicy, "the policy that is meant when none is named"},
 		{"/var/lib/fwctl", "the confirmed policy and the one before it (/var/db/fwctl on BSD)"},
-		{"/run/fwctl", "the lock, and what drift has told of"},
+		{"/run/fwctl", "the lock, and what drift has told of (/var/run/fwctl on BSD)"},
 		{"fwctl.service", "the unit of systemd(1) that runs boot before the network comes up"},
 		{"fwctl-drift.timer", "the one that asks every quarter of an hour for drift"},
 	} {

@@ -32,6 +32,9 @@ large; and a name with more than %d addresses.
 --force believes these, as the next apply does. "fwctl status" says what is stale,
 since when and why.
 
+pf has no clock: what has expired goes when refresh is run, which on OpenBSD, FreeBSD
+and macOS cron should do every few minutes.
+
 Sources of the services of [safety] keep are shut out, with a warning, if the names
 or feeds say so; the connection by which you work is not. refresh is refused while
 a change waits for a confirmation. "fwctl rollback" goes between policies: number 0
@@ -106,5 +109,5 @@ func (g *global) refreshed(out *apply.Refreshed) {
 		return
 	}
 	u.say("refreshed %s: %s to %s", what, plural(len(out.Changes), "change"), out.Backend)
-	g.proof(out.Proof)
+	g.proof(out.Proof, out.Backend)
 }
