@@ -31,11 +31,11 @@ const tries = 10
 // Read reads what pf holds. Links are the interfaces of the host with their addresses.
 func (c *Conn) Read(ctx context.Context, links []packet.Link) (*Held, error) {
 	for range tries {
-		text, err := c.rules(ctx)
+		p, err := c.rules(ctx)
 		if err != nil {
 			return nil, err
 		}
-		h, err := c.held(ctx, text, links)
+		h, err := c.held(ctx, p, links)
 		if err != nil {
 			return nil, err
 		}
@@ -43,34 +43,38 @@ func (c *Conn) Read(ctx context.Context, links []packet.Link) (*Held, error) {
 		if err != nil {
 			return nil, err
 		}
-		if after == text {
+		if after == p {
 			return h, nil
 		}
 	}
 	return nil, ErrUnstable
 }
 
-// rules are all rules as pfctl prints them: what translates first, as it is done.
-func (c *Conn) rules(ctx context.Context) (string, error) {
+// printed is all rules as pfctl prints them.
+type printed struct{ nat, rules string }
+
+func (c *Conn) rules(ctx context.Context) (p printed, err error) {
 	show := []string{"-a", "*", "-s"}
 	if c.Dialect == read.FreeBSD || c.Dialect == read.FreeBSDOld {
 		show = append([]string{"-P"}, show...) // ports by number
 	}
-	nat := ""
 	if c.Dialect != read.OpenBSD {
-		var err error
-		if nat, err = c.Run(ctx, "", append(slices.Clone(show), "nat")...); err != nil {
-			return "", err
+		if p.nat, err = c.Run(ctx, "", append(slices.Clone(show), "nat")...); err != nil {
+			return p, err
 		}
 	}
-	text, err := c.Run(ctx, "", append(show, "rules")...)
-	return nat + text, err
+	p.rules, err = c.Run(ctx, "", append(show, "rules")...)
+	return p, err
 }
 
-func (c *Conn) held(ctx context.Context, text string, links []packet.Link) (*Held, error) {
-	h := &Held{Config: c.Parse(text), Options: read.Options{Links: links}}
-	for _, p := range h.Problems {
-		h.Unread = append(h.Unread, fmt.Sprintf("pfctl -s rules, line %d: %s", p.Line, p.Text))
+func (c *Conn) held(ctx context.Context, p printed, links []packet.Link) (*Held, error) {
+	h := &Held{Config: &read.Config{Dialect: c.Dialect}, Options: read.Options{Links: links}}
+	for _, text := range []string{p.nat, p.rules} { // what translates first, as it is done
+		part := c.Parse(text)
+		h.Lines = append(h.Lines, part.Lines...)
+		for _, p := range part.Problems {
+			h.Unread = append(h.Unread, fmt.Sprintf("a rule of pf, %q", lineOf(text, p.Line))+": "+p.Text)
+		}
 	}
 	info, err := c.Run(ctx, "", "-s", "info")
 	if err != nil {
@@ -94,6 +98,15 @@ func (c *Conn) Anchors(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(c.Parse(text).Anchors(), func(name string) bool { return name == Own || name == "" }), nil
+}
+
+// lineOf is a line of a text, from 1.
+func lineOf(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	if n < 1 || n > len(lines) {
+		return ""
+	}
+	return strings.TrimSpace(lines[n-1])
 }
 
 // skipped are the interfaces and groups that pf leaves alone.

@@ -21,19 +21,25 @@ func (p *parser) old() Statement {
 
 func (p *parser) scrub(line int, no bool) Statement {
 	s := &Scrub{Line: line, No: no, Match: p.match(false)}
+	s.Options = p.scrubOptions()
+	return s
+}
+
+func (p *parser) scrubOptions() []string {
+	var out []string
 	for p.tok.kind == word {
 		switch name := p.tok.text; name {
 		case "no-df", "random-id", "fragment", "reassemble", "tcp", "min-ttl", "max-mss", "set-tos", "crop", "drop-ovl":
-			s.Options = append(s.Options, name)
+			out = append(out, name)
 			p.advance()
 			if name == "min-ttl" || name == "max-mss" || name == "set-tos" {
-				s.Options = append(s.Options, p.raw("a number"))
+				out = append(out, p.raw("a number"))
 			}
 		default:
 			p.refuse("%s is no option of scrub", p.tok)
 		}
 	}
-	return s
+	return out
 }
 
 func (p *parser) translation(t *Translation) Statement {

@@ -488,6 +488,9 @@ func (p *parser) anchor() Statement {
 			p.refuse("%s in the line of an anchor", p.tok)
 		}
 	}
+	if a.Keyword == "scrub-anchor" { // so pfctl prints it
+		a.Options = p.scrubOptions()
+	}
 	if p.take("{") {
 		a.Inline = true
 		p.depth++

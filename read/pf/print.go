@@ -428,6 +428,9 @@ func (w *printer) anchor(a *Anchor) {
 	w.middle(&ws, a.Match)
 	w.tail(&ws, a.Match)
 	tagged(&ws, a.Match)
+	for _, o := range a.Options {
+		ws.add(true, o)
+	}
 	ws.add(a.Inline, "{")
 	w.b.WriteString(strings.Join(ws, " "))
 	if !a.Inline {

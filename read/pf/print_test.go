@@ -141,3 +141,17 @@ func TestFilesOfRouters(t *testing.T) {
 		}
 	}
 }
+
+// The rules with which macOS comes, as its pfctl prints them, are read whole.
+func TestRulesOfMacOS(t *testing.T) {
+	const printed = `scrub-anchor "com.apple/*" all fragment reassemble
+anchor "com.apple/*" all
+anchor "fwctl" all {
+  pass in quick proto tcp from any to any port = 22 flags S/SA keep state label "service.ssh"
+}
+`
+	c := pf.Parse(printed, pf.MacOS)
+	if len(c.Problems) > 0 || c.Print() != printed {
+		t.Errorf("%v\n%s", c.Problems, c.Print())
+	}
+}

@@ -255,8 +255,9 @@ type Anchor struct {
 	Keyword string // "anchor", "nat-anchor", "rdr-anchor", "binat-anchor", "scrub-anchor", "dummynet-anchor"
 	Name    string // "" for rules without a name
 	Match
-	Inline bool // the rules are here
-	Body   []Statement
+	Options []string // of scrub-anchor
+	Inline  bool     // the rules are here
+	Body    []Statement
 }
 
 // Load fills an anchor from a file.
