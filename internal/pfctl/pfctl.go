@@ -218,6 +218,7 @@ func (c *call) show(what string) error {
 	switch what[:1] {
 	case "r":
 		return c.showRules(anchor)
+	case "n": // it keeps no translations
 	case "A":
 		for _, name := range slices.Sorted(maps.Keys(s.Rules)) {
 			if name != "" {

@@ -44,12 +44,18 @@ func standIn(t *testing.T, state *pfctl.State, rules string) *livepf.Conn {
 		t.Fatal(err)
 	}
 	t.Setenv("PFCTL_DIR", dir)
-	c, err := livepf.Open(livepf.Options{Path: path, System: "openbsd"})
+	c, err := livepf.Open(livepf.Options{Path: path, System: systems[state.Dialect], Release: releases[state.Dialect]})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
+
+// The systems by their grammar.
+var (
+	systems  = map[string]string{"openbsd": "openbsd", "freebsd": "freebsd", "freebsd-old": "freebsd", "macos": "darwin"}
+	releases = map[string]string{"freebsd": "15.0-RELEASE", "freebsd-old": "14.3-RELEASE"}
+)
 
 const mainRules = `set skip on lo
 block return
@@ -58,9 +64,11 @@ anchor "f2b/*"
 anchor "fwctl"
 `
 
-func host() *pfctl.State {
+func host() *pfctl.State { return hostOf("openbsd") }
+
+func hostOf(dialect string) *pfctl.State {
 	return &pfctl.State{
-		Dialect: "openbsd", Enabled: true,
+		Dialect: dialect, Enabled: true,
 		Rules: map[string]string{
 			"f2b/ssh": "block drop quick from <bad> to any\n",
 			"fwctl":   "pass in quick proto tcp from <office> to (self) port = 22 flags S/SA label \"service.ssh\"\nblock drop in quick all label \"default.inbound\"\n",
@@ -91,22 +99,28 @@ func TestHeld(t *testing.T) {
 	decide := func(h *livepf.Held, in, src string) packet.Outcome {
 		return packet.Arrival(h.Source(false)).Decide(arriving(t, in, src, 22)).Outcome
 	}
-	for _, c := range []struct {
-		in, src string
-		want    packet.Outcome
-	}{
-		{"em0", "198.51.100.8", packet.OutcomeAccept},
-		{"em0", "198.51.100.7", packet.OutcomeDrop},
-		{"em0", "198.51.100.9", packet.OutcomeDrop},
-		{"em0", "203.0.113.9", packet.OutcomeDrop},
-		{"lo", "203.0.113.9", packet.OutcomeAccept},
-	} {
-		h, err := standIn(t, host(), mainRules).Read(context.Background(), nil)
-		if err != nil || len(h.Unread) > 0 {
-			t.Fatal(err, h)
+	for dialect := range systems {
+		state := hostOf(dialect)
+		if dialect == "macos" { // where (self) is empty
+			state.Rules["fwctl"] = strings.Replace(state.Rules["fwctl"], "(self)", "any", 1)
 		}
-		if got := decide(h, c.in, c.src); got != c.want {
-			t.Errorf("in %s from %s: %v, want %v", c.in, c.src, got, c.want)
+		h, err := standIn(t, state, strings.Replace(mainRules, "on lo", "on lo0", 1)).Read(context.Background(), nil)
+		if err != nil || len(h.Unread) > 0 {
+			t.Fatal(dialect, err, h)
+		}
+		for _, c := range []struct {
+			in, src string
+			want    packet.Outcome
+		}{
+			{"em0", "198.51.100.8", packet.OutcomeAccept},
+			{"em0", "198.51.100.7", packet.OutcomeDrop},
+			{"em0", "198.51.100.9", packet.OutcomeDrop},
+			{"em0", "203.0.113.9", packet.OutcomeDrop},
+			{"lo", "203.0.113.9", packet.OutcomeAccept},
+		} {
+			if got := decide(h, c.in, c.src); got != c.want {
+				t.Errorf("%s, in %s from %s: %v, want %v", dialect, c.in, c.src, got, c.want)
+			}
 		}
 	}
 	off := host()
