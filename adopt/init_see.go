@@ -37,7 +37,7 @@ func See(ctx context.Context) (*Seen, error) {
 		return nil, err
 	}
 	if s.Connections, err = live.Established(); err != nil {
-		return nil, err
+		s.Notes = append(s.Notes, fmt.Sprintf("who is connected is not known: %v", err))
 	}
 	s.translations(ctx)
 	return s, ctx.Err()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	pfapply "github.com/fwctl/fwctl/apply/pf"
+	livepf "github.com/fwctl/fwctl/live/pf"
 	pfread "github.com/fwctl/fwctl/read/pf"
 	pfrender "github.com/fwctl/fwctl/render/pf"
 	"github.com/fwctl/fwctl/rules"
@@ -70,7 +71,7 @@ func ForPF(ctx context.Context, rs *rules.Ruleset) (*pfread.Config, error) {
 }
 
 // FlowsOfPF lists the connections that pass by a state of pf.
-func FlowsOfPF(ctx context.Context) ([]pfapply.Flow, error) {
+func FlowsOfPF(ctx context.Context) ([]livepf.Flow, error) {
 	c, err := pfapply.Open(pfapply.Options{})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	pfapply "github.com/fwctl/fwctl/apply/pf"
 	"github.com/fwctl/fwctl/live"
+	livepf "github.com/fwctl/fwctl/live/pf"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/rules"
 )
@@ -56,9 +57,9 @@ func cutStates(ctx context.Context, rs *rules.Ruleset, h *rules.Host) (texts []s
 	if err != nil {
 		return nil, err
 	}
-	var out []pfapply.Flow
+	var out []livepf.Flow
 	for _, f := range flows {
-		for _, u := range live.Judge(rs, []live.Connection{f.Connection}, nil, h.HostAddrs, live.RouteTo, time.Now()) {
+		for _, u := range live.Judge(rs, []live.Connection{live.OfPF(f)}, nil, h.HostAddrs, live.RouteTo, time.Now()) {
 			out, texts = append(out, f), append(texts, u.Packet.String())
 		}
 	}

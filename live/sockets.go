@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fwctl/fwctl/live/pf"
 	"github.com/fwctl/fwctl/packet"
 )
 
@@ -19,6 +20,11 @@ type Connection struct {
 	Src, Dst netip.AddrPort // ports are zero where the protocol has none
 	// Translated says that its answers come from or go to other addresses.
 	Translated bool
+}
+
+// OfPF is a state of pf as a connection.
+func OfPF(f pf.Flow) Connection {
+	return Connection{Proto: f.Proto, Src: f.Src, Dst: f.Dst, Translated: f.Translated}
 }
 
 // TCPConnection is a TCP connection as its socket on this host has it.

@@ -2,21 +2,47 @@
 
 package live
 
-import "errors"
+import (
+	"context"
+	"slices"
 
-// Connections lists the flows that connection tracking knows. On this system it
-// cannot.
+	"github.com/fwctl/fwctl/live/pf"
+	"github.com/fwctl/fwctl/packet"
+)
+
+// Connections lists the flows of which pf has a state.
 func Connections() ([]Connection, error) {
-	return nil, errors.New("connections can be listed on Linux only")
+	flows, err := states()
+	var out []Connection
+	for _, f := range flows {
+		out = append(out, OfPF(f))
+	}
+	return out, err
 }
 
-// Established lists the TCP connections. On this system it cannot.
+// Established lists the TCP connections of which pf has a state.
 func Established() ([]TCPConnection, error) {
-	return nil, errors.New("TCP connections can be listed on Linux only")
+	all, _, err := Connected()
+	return all, err
 }
 
-// Connected cannot list them.
+// Connected tells those that this host has begun apart.
 func Connected() (all, outgoing []TCPConnection, err error) {
-	all, err = Established()
-	return all, nil, err
+	flows, err := states()
+	for _, f := range slices.DeleteFunc(flows, func(f pf.Flow) bool { return f.Proto != packet.TCP }) {
+		local, remote := f.Ends()
+		all = append(all, TCPConnection{Local: local, Remote: remote})
+		if f.Out {
+			outgoing = append(outgoing, TCPConnection{Local: local, Remote: remote})
+		}
+	}
+	return all, outgoing, err
+}
+
+func states() ([]pf.Flow, error) {
+	c, err := pf.Open(pf.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return c.States(context.Background())
 }

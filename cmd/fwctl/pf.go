@@ -183,7 +183,7 @@ func planForPF(ctx context.Context, q plan.Question) (*plan.Plan, error) {
 		return nil, err
 	}
 	for _, f := range flows {
-		q.Connections = append(q.Connections, f.Connection)
+		q.Connections = append(q.Connections, live.OfPF(f))
 		if f.Proto == packet.TCP {
 			c := live.TCPConnection{Local: f.Dst, Remote: f.Src}
 			if f.Out {

@@ -2,31 +2,38 @@ package pf
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 
-	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
-	render "github.com/fwctl/fwctl/render/pf"
+	read "github.com/fwctl/fwctl/read/pf"
 )
 
 // Flow is a state of pf: a connection that passes without being judged.
 type Flow struct {
-	live.Connection
-	Out bool   // it was made by a packet that went out
-	ID  string // by which it can be ended; "" if pfctl does not tell
+	Proto      packet.Proto
+	Src, Dst   netip.AddrPort // of the packet that began it
+	Translated bool           // its answers come from or go to other addresses
+	Out        bool           // that packet went out
+	ID         string         // by which it can be ended; "" if pfctl does not tell
+}
+
+// Ends are the end of this host and the other.
+func (f Flow) Ends() (local, remote netip.AddrPort) {
+	if f.Out {
+		return f.Src, f.Dst
+	}
+	return f.Dst, f.Src
 }
 
 // States lists the states with ports, of TCP and UDP.
 func (c *Conn) States(ctx context.Context) ([]Flow, error) {
 	args := []string{"-s", "states"}
-	if c.Dialect != render.MacOS {
+	if c.Dialect != read.MacOS {
 		args = append(args, "-v", "-v") // with their numbers
 	}
-	text, err := c.run(ctx, "", args...)
+	text, err := c.Run(ctx, "", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +78,7 @@ func parseState(f []string) (Flow, bool) {
 		return Flow{}, false
 	}
 	var ends []netip.AddrPort
-	flow := Flow{Connection: live.Connection{Proto: proto}}
+	flow := Flow{Proto: proto}
 	for _, w := range f[2:] {
 		switch {
 		case w == "<-" || w == "->":
@@ -107,20 +114,4 @@ func parseEnd(s string) (netip.AddrPort, bool) {
 	a, err := netip.ParseAddr(host)
 	n, nerr := strconv.ParseUint(port, 10, 16)
 	return netip.AddrPortFrom(a.WithZone(""), uint16(n)), err == nil && nerr == nil
-}
-
-// errNoID says that single states cannot be ended.
-var errNoID = errors.New("this pfctl does not number its states, so none can be ended alone")
-
-// Kill ends states, and no other. That one is gone already is no error.
-func (c *Conn) Kill(ctx context.Context, flows []Flow) error {
-	for _, f := range flows {
-		if f.ID == "" {
-			return errNoID
-		}
-		if _, err := c.run(ctx, "", "-k", "id", "-k", f.ID); err != nil {
-			return fmt.Errorf("end the state of %s with %s: %w", f.Src, f.Dst, err)
-		}
-	}
-	return nil
 }
