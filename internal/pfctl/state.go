@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,11 +128,25 @@ func (s *State) define(anchor string, lines []pf.Statement) {
 			if l.Listed {
 				t.Entries = []string{}
 				for _, e := range l.Entries {
-					t.Entries = append(t.Entries, e.String())
+					t.Entries = append(t.Entries, addresses(e)...)
 				}
 			}
 		}
 	}
+}
+
+// addresses are those of an entry: self are the host's, as they are now.
+func addresses(e pf.Entry) (out []string) {
+	if e.Name != "self" {
+		return []string{e.String()}
+	}
+	all, _ := net.InterfaceAddrs()
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok {
+			out = append(out, n.IP.String())
+		}
+	}
+	return out
 }
 
 func (s *State) set(words []string) {
