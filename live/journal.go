@@ -14,10 +14,11 @@ type Event struct {
 	Fields   map[string]string // for programs; names as in systemd.journal-fields(7)
 }
 
-// Tell sends an event to the systemd journal, where there is one. That it cannot
-// is no error: what happened is in the state, too.
+// Tell sends an event to the systemd journal, where there is one, or on a BSD its
+// message to syslogd(8). That it cannot is no error: what happened is in the state, too.
 func Tell(e Event) {
 	if !journal.Enabled() {
+		toSyslog(e)
 		return
 	}
 	fields := map[string]string{"MESSAGE_ID": e.ID, "SYSLOG_IDENTIFIER": "fwctl"}
