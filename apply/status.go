@@ -21,7 +21,7 @@ type Status struct {
 	Confirmed  *Manifest      `json:"confirmed"`
 	Off        *OffState      `json:"off"`     // fwctl is switched off
 	Present    []string       `json:"present"` // backends that hold something of fwctl's
-	Applied    bool           `json:"applied"` // the kernel has exactly the confirmed policy
+	Applied    bool           `json:"applied"` // the kernel has exactly the confirmed policy, and obeys it
 	Differs    []string       `json:"differs"` // what an apply of the confirmed policy would change
 	Edited     bool           `json:"edited"`  // the policy's files are not those that were confirmed
 	EditedWhy  string         `json:"edited_why,omitempty"`
@@ -130,6 +130,10 @@ func (s *Status) pending(ctx context.Context, b *stored, rs *rules.Ruleset) erro
 	}
 	s.Differs = append(s.Differs, changes...)
 	s.Applied = len(changes) == 0
+	if _, err := back.Ready(ctx); err != nil { // the rules are there and decide nothing
+		s.Applied = false
+		s.Warnings = append(s.Warnings, err.Error())
+	}
 	return nil
 }
 

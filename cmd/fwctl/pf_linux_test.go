@@ -237,6 +237,32 @@ func TestPFRefuses(t *testing.T) {
 	}
 }
 
+// Rules that are there and decide nothing are not said to stand.
+func TestPFStatus(t *testing.T) {
+	b := newPFBox(t)
+	b.obeyOld()
+	b.want(0, "status")
+	for says, change := range map[string]func(*pfctl.State){
+		"pf is disabled":              func(s *pfctl.State) { s.Enabled = false },
+		"never ask the anchor fwctl":  func(s *pfctl.State) { s.Rules[""] = "pass all flags S/SA\n" },
+		"differs from the confirmed":  func(s *pfctl.State) { s.Rules["fwctl"] = "pass all flags S/SA\n" },
+		"the confirmed policy is not": func(s *pfctl.State) { delete(s.Rules, "fwctl"); s.Tables = nil },
+	} {
+		s, spoiled := b.pfState(), b.pfState()
+		change(spoiled)
+		if err := spoiled.Write(b.pf); err != nil {
+			t.Fatal(err)
+		}
+		if said := b.want(exitDiffers, "status"); !strings.Contains(said, says) || strings.Contains(said, "as confirmed\n") {
+			t.Errorf("nothing of %q in\n%s", says, said)
+		}
+		if err := s.Write(b.pf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.want(0, "status")
+}
+
 // What may decide before the anchor is named.
 func TestPFNames(t *testing.T) {
 	b := newPFBox(t)

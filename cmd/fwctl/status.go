@@ -114,6 +114,8 @@ func kernelStands(s *apply.Status) string {
 		return "as confirmed"
 	case len(s.Present) == 0:
 		return "nothing of fwctl's; the confirmed policy is not loaded"
+	case len(s.Differs) == 0:
+		return "as confirmed, and it decides nothing"
 	}
 	return "differs from the confirmed policy by " + plural(len(s.Differs), "change")
 }
