@@ -45,6 +45,9 @@ func (c *Conn) Apply(ctx context.Context, p *render.Program) (Result, error) {
 	if _, err := c.own(ctx, text, "-n", "-o", "none", "-f", "-"); err != nil {
 		return Result{}, err
 	}
+	if err := c.room(ctx, want, was); err != nil {
+		return Result{}, err
+	}
 	err = c.load(ctx, text, want)
 	held, rerr := c.held(context.WithoutCancel(ctx))
 	switch {

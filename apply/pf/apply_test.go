@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -183,6 +184,40 @@ func TestReadyReassembles(t *testing.T) {
 					t.Errorf("%v", err)
 				}
 			})
+		}
+	}
+}
+
+// Tables for which there is no room are found before they are sent; pfctl -n does not
+// tell.
+func TestRoom(t *testing.T) {
+	h := newHost(t, systems[0], "pass\nanchor \"fwctl\"\n")
+	var large strings.Builder
+	for i := range few + 1 {
+		fmt.Fprintf(&large, "%q, ", fmt.Sprintf("198.18.%d.%d", i>>7, i<<1&0xff))
+	}
+	text := "version = 1\n[group.large]\naddresses = [" + large.String() + "]\n[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"large\"]\n"
+	rs, ps := gen.Load(text, gen.Host())
+	if ps.Err() != nil {
+		t.Fatal(ps)
+	}
+	p, ps := render.Render(rs, render.Options{Form: render.Anchor})
+	if ps.Err() != nil {
+		t.Fatal(ps)
+	}
+	for room, fits := range map[int]bool{5: false, 100_000: true} {
+		s := h.state()
+		s.Room = room
+		if err := s.Write(h.dir); err != nil {
+			t.Fatal(err)
+		}
+		before := h.loads()
+		_, err := h.Apply(t.Context(), p)
+		if (err == nil) != fits || !fits && (h.loads() > before || !strings.Contains(err.Error(), "set limit table-entries")) {
+			t.Errorf("room for %d: %v", room, err)
+		}
+		if _, err := h.Remove(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package pfctl
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -174,6 +175,9 @@ func (c *call) load() error {
 			return err
 		}
 	}
+	if table := c.state.overflow(string(text)); table != "" && !c.has('n') {
+		return fmt.Errorf("%s: cannot define table %s: Cannot allocate memory", name, table)
+	}
 	problems := c.state.Load(c.value('a'), string(text))
 	for _, p := range problems {
 		fmt.Fprintf(c.errs, "%s:%d: syntax error\n", name, p.Line)
@@ -219,6 +223,8 @@ func (c *call) show(what string) error {
 	case "r":
 		return c.showRules(anchor)
 	case "n": // it keeps no translations
+	case "m":
+		fmt.Fprintf(c.out, "states        hard limit   100000\ntables        hard limit     1000\ntable-entries hard limit %8d\n", cmp.Or(s.Room, 200_000))
 	case "A":
 		for _, name := range slices.Sorted(maps.Keys(s.Rules)) {
 			if name != "" {

@@ -1,6 +1,7 @@
 package pfctl
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -22,6 +23,7 @@ type State struct {
 	Skip       []string          `json:"skip"`       // interfaces of set skip
 	Rules      map[string]string `json:"rules"`      // of an anchor, "" for the main ones, as pfctl -sr prints them
 	Tables     []Table           `json:"tables"`
+	Room       int               `json:"room"` // for addresses in all tables; zero: 200,000
 	States     []Flow            `json:"states"`
 }
 
@@ -110,6 +112,28 @@ func (s *State) Load(anchor, text string) []pf.Problem {
 	s.Rules[anchor] = c.Expand().Print()
 	s.sweep()
 	return nil
+}
+
+// overflow names the first table of a text for which there is no room, "" if there is.
+// pfctl -n does not ask.
+func (s *State) overflow(text string) string {
+	n := s.entries()
+	for _, l := range pf.Parse(text, s.grammar()).Lines {
+		if t, ok := l.(*pf.Table); ok {
+			if n += len(t.Entries); n > cmp.Or(s.Room, 200_000) {
+				return t.Name
+			}
+		}
+	}
+	return ""
+}
+
+// entries counts the addresses in all tables.
+func (s *State) entries() (n int) {
+	for _, t := range s.Tables {
+		n += len(t.Entries)
+	}
+	return n
 }
 
 // define makes the tables. A list replaces what was there.
