@@ -538,3 +538,36 @@ func TestPFAtOnce(t *testing.T) {
 		t.Errorf("pf and the state differ:\n%s", said)
 	}
 }
+
+// A policy that locks out whoever applies it, or sources of a kept service, by itself or
+// together with the main rules, is refused before anything is loaded.
+func TestPFGuards(t *testing.T) {
+	b := newPFBox(t)
+	server := b.listen("8000")
+	me := b.plug().logIn(server)
+	b.track(me)
+	keep := "[safety]\nkeep = [\"ssh\"]\n"
+	wide := b.write("wide.toml", "version = 1\n"+keep+"[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n[service.web]\nports = [\"8000/tcp\"]\nfrom = [\"any\"]\n")
+	if status, said := me.run("apply", "--no-confirm", wide); status != 0 {
+		t.Fatalf("%d, %s", status, said)
+	}
+	for name, c := range map[string]struct{ policy, main, says string }{
+		"its port":     {"version = 1\n[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"any\"]\n", pfMain, "lock out your own connection"},
+		"a block":      {"version = 1\n[service.web]\nports = [\"8000/tcp\", \"22/tcp\"]\nfrom = [\"any\"]\n[block.all]\nfrom = [\"10.0.0.0/8\"]\n", pfMain, "lock out your own connection"},
+		"a kept one":   {"version = 1\n" + keep + "[service.ssh]\nports = [\"22/tcp\"]\nfrom = [\"192.0.2.0/24\"]\n[service.web]\nports = [\"8000/tcp\"]\nfrom = [\"any\"]\n", pfMain, "a source of service.ssh"},
+		"others' rule": {"version = 1\n[service.web]\nports = [\"8000/tcp\", \"22/tcp\"]\nfrom = [\"any\"]\n", "block drop in quick proto tcp to port 8000\n" + pfMain, "lock out your own connection"},
+	} {
+		s := b.pfState()
+		if p := s.Load("", c.main); p != nil {
+			t.Fatal(p)
+		}
+		if err := s.Write(b.pf); err != nil {
+			t.Fatal(err)
+		}
+		loads := b.loads()
+		policy := b.write("guarded.toml", c.policy)
+		if status, said := me.run("apply", "--no-confirm", policy); status != exitError || !strings.Contains(said, c.says) || b.loads() != loads {
+			t.Errorf("%s: %d, %s", name, status, said)
+		}
+	}
+}
