@@ -337,7 +337,7 @@ func (r *refresh) because(n news, err error) string {
 func (r *refresh) follow(ctx context.Context) error {
 	m := r.before.Manifest
 	r.out.Digest, r.out.Choice = m.Digest, Choice{m.Backend, "in use"}
-	if len(r.feeds) == 0 && factsDigest(r.host) == factsDigest(r.before.Host) && !r.ended() {
+	if len(r.feeds) == 0 && factsDigest(r.host) == factsDigest(r.before.Host) && !r.ended(ctx) {
 		answers := r.answers(r.confirmed)
 		if len(answers) == 0 {
 			return nil
@@ -348,11 +348,23 @@ func (r *refresh) follow(ctx context.Context) error {
 	return r.carryOut(ctx)
 }
 
-// ended reports whether the rules for pf may hold something that is over: pf has no
-// clock, so they have to be made again.
-func (r *refresh) ended() bool {
+// ended reports whether the rules of pf hold something that is over: pf has no clock, so
+// they have to be made again. What cannot be told now, carryOut will tell.
+func (r *refresh) ended(ctx context.Context) bool {
 	rs := r.last()
-	return r.before.Manifest.Backend == PF && rs != nil && len(rs.Temporary(time.Now())) < len(rs.Endings())
+	if r.before.Manifest.Backend != PF || rs == nil || len(rs.Temporary(time.Now())) == len(rs.Endings()) {
+		return false
+	}
+	b, err := open(ctx, PF)
+	if err != nil {
+		return true
+	}
+	p, ps := b.Render(rs)
+	if ps.Err() != nil {
+		return true
+	}
+	changes, err := p.Plan(ctx, r.last)
+	return err != nil || len(changes) > 0
 }
 
 // answer puts the outcome together.

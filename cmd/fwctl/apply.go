@@ -204,6 +204,9 @@ func (g *global) hostNotes(out *apply.Outcome) {
 	}
 	if !u.json {
 		u.problems(u.stderr, out.Problems.Of(rules.Warning))
+		if out.Backend == apply.PF && out.Changed { // what pf does in another way, and what cron has to do
+			u.problems(u.stderr, out.Problems.Of(rules.Note))
+		}
 	}
 	for _, w := range out.Warnings {
 		u.warn("%s", w)

@@ -28,12 +28,19 @@ func (b *box) disk(options string) {
 // A disk that is full at any point of an apply leaves the old rules or, where the
 // state found its room, the new ones; a boot always loads what was confirmed.
 func TestFullDisk(t *testing.T) {
-	b := newBox(t, boxBackends[0])
+	t.Run("nftables", func(t *testing.T) { newBox(t, boxBackends[0]).fullDisk(1) })
+	t.Run("pf", func(t *testing.T) { newPFBox(t).fullDisk(4) })
+}
+
+// fullDisk leaves so many pages more from one apply to the next.
+func (b *box) fullDisk(step int) {
+	t := b.T
+	t.Helper()
 	b.disk("size=256k")
 	b.obeyOld()
 	fill := filepath.Join(b.dir, "state", "fill")
 	seen := map[int]int{}
-	for pages := range 14 {
+	for pages := 0; pages < 14; pages += step {
 		for _, how := range []string{"--no-confirm", "--detach"} {
 			what := fmt.Sprintf("%s, %d pages left", how, pages)
 			fillUp(t, fill, pages)

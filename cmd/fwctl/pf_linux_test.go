@@ -174,7 +174,9 @@ func TestPF(t *testing.T) {
 // the limit.
 func TestPFKeepsOverload(t *testing.T) {
 	b := newPFBox(t)
-	b.want(0, "apply", "--no-confirm", b.new)
+	if said := b.want(0, "apply", "--no-confirm", b.new); !strings.Contains(said, "-T expire 60") {
+		t.Errorf("it does not say what cron has to do: %s", said)
+	}
 	caught := func(entries ...string) bool {
 		return slices.ContainsFunc(b.pfState().Tables, func(x pfctl.Table) bool {
 			return x.Anchor == "fwctl" && strings.Contains(x.Name, "over") && (entries == nil || slices.Equal(x.Entries, entries))
