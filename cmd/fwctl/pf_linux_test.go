@@ -573,3 +573,27 @@ func TestPFGuards(t *testing.T) {
 		}
 	}
 }
+
+// On a terminal apply waits; Ctrl-C takes the change back at once, and so does apply
+// itself where its watchdog is killed.
+func TestPFWaits(t *testing.T) {
+	b := newPFBox(t)
+	b.obeyOld()
+	for name, end := range map[string]func(*exec.Cmd, *screen){
+		"Ctrl-C": func(_ *exec.Cmd, s *screen) { _, _ = s.master.WriteString("\x03") },
+		"watchdog killed": func(c *exec.Cmd, _ *screen) {
+			kill(slices.DeleteFunc(b.processes(), func(pid int) bool { return pid == c.Process.Pid }))
+		},
+	} {
+		c, s := b.waiting("--confirm", "1m")
+		end(c, s)
+		_ = c.Wait()
+		if got := c.ProcessState.ExitCode(); got != exitBack {
+			t.Errorf("%s: status %d\n%s", name, got, s)
+		}
+		s.shows(t, "the rules from before were put back")
+		b.quiet(bigWait)
+		b.stands(name)
+		b.tidy(name)
+	}
+}
