@@ -17,7 +17,7 @@ func TestExamplesFindMistakes(t *testing.T) {
 	ssh := owned("[::]:22", tcp, "sshd", "root")
 	router := owned("0.0.0.0:4064", tcp, "glacier2router", "omero-server")
 	plainRouter := owned("0.0.0.0:4063", tcp, "glacier2router", "omero-server")
-	web := []live.Listener{owned("0.0.0.0:80", tcp, "nginx", "omero-server"), owned("0.0.0.0:443", tcp, "nginx", "omero-server")}
+	web := []live.Listener{owned("0.0.0.0:80", tcp, "nginx", "root"), owned("0.0.0.0:443", tcp, "nginx", "root")}
 	cromwell := owned("0.0.0.0:8000", tcp, "java", "cromwell")
 	second := owned("0.0.0.0:8001", tcp, "java", "cromwell2")
 	database := owned("127.0.0.1:3306", tcp, "mysqld", "mysql")
