@@ -50,6 +50,9 @@ type Owner struct {
 	// Exe is the program's file; Argv0 what it calls itself. Both are printable, and
 	// empty if they cannot be read.
 	Exe, Argv0 string
+	// Leader is the process that it comes from by forks alone: the furthest of its
+	// parents that run the same program, by name and file; itself if its parent does not.
+	Leader int
 	Place
 }
 

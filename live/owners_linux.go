@@ -141,9 +141,32 @@ func ownedBy(pid int) Listener {
 	o := Owner{PID: pid, Process: printable(strings.TrimSuffix(file("comm"), "\n")), Place: parseCgroup(file("cgroup"))}
 	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
 	o.Exe = printable(exe)
+	o.Leader = leader(pid, file("comm"), exe)
 	args := strings.Split(strings.TrimSuffix(file("cmdline"), "\x00"), "\x00")
 	o.Argv0 = printable(args[0])
 	return Listener{Owners: []Owner{o}, Proxy: parseProxy(o, args[1:])}
+}
+
+// leader finds the furthest parent of a process that runs the same program.
+func leader(pid int, comm, exe string) int {
+	for {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := cutLast(string(stat), ")")
+		f := strings.Fields(rest)
+		if len(f) < 2 {
+			return pid
+		}
+		parent, err := strconv.Atoi(f[1])
+		if err != nil || parent <= 1 {
+			return pid
+		}
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", parent))
+		file, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", parent))
+		if string(name) != comm || file != exe {
+			return pid
+		}
+		pid = parent
+	}
 }
 
 // containers asks the engines for the names of containers, if there are any.

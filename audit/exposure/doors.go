@@ -121,9 +121,9 @@ func waiters(l live.Listener) []Waiter {
 		if proxy != "" {
 			container = l.Proxy.Container.String()
 		}
-		w := Waiter{Process: o.Process, PID: o.PID, User: l.User, UID: uid, Unit: o.Unit, Container: container, Proxy: proxy}
+		w := Waiter{Process: o.Process, PID: o.PID, User: l.User, UID: uid, Unit: o.Unit, Container: container, Proxy: proxy, leader: o.Leader}
 		// Processes that share a socket are one waiter.
-		if !slices.ContainsFunc(out, func(x Waiter) bool { x.PID = w.PID; return x == w }) {
+		if !slices.ContainsFunc(out, func(x Waiter) bool { x.PID, x.leader = w.PID, w.leader; return x == w }) {
 			out = append(out, w)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // judge looks at what waits at a door, beside who gets in.
 func (r *Report) judge(q Question, d *Door) {
 	r.families(d)
-	if len(programs(d)) > 1 {
+	if programs(d) > 1 {
 		r.add("FW108", d, fmt.Sprintf("several programs wait on %s: %s", d.Name(), d.behind()), "on "+addrsText(d.Addrs))
 	}
 	if q.Policy == nil {
@@ -66,20 +66,20 @@ func (r *Report) families(d *Door) {
 	}
 }
 
-// programs are the different ones that wait at a door, each with its user. A proxy
-// stands for its container.
-func programs(d *Door) []string {
-	var out []string
+// programs counts the different ones that wait at a door: a program that is started
+// twice is two, one that forks is one. A proxy stands for its container.
+func programs(d *Door) int {
+	var out []Waiter
 	for _, w := range d.Waits {
-		name := w.Process + " " + w.User + " " + w.Container
-		if w.Proxy != "" || w.Process == "systemd" { // which holds the sockets of units
+		if w.Proxy != "" || w.Process == "" || w.Process == "systemd" { // which holds the sockets of units
 			continue
 		}
-		if w.Process != "" && !slices.Contains(out, name) {
-			out = append(out, name)
+		w = Waiter{Process: w.Process, User: w.User, UID: w.UID, Container: w.Container, leader: w.leader}
+		if !slices.Contains(out, w) {
+			out = append(out, w)
 		}
 	}
-	return out
+	return len(out)
 }
 
 // expected holds what waits against what the service expects.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fwctl/fwctl/live"
 	"github.com/fwctl/fwctl/packet"
@@ -399,6 +400,17 @@ func naming(rs *rules.Ruleset, d *Door) []*rules.Rule {
 	return out
 }
 
+// opening are those of the services that open the port to somebody, unless none does. A
+// profile names the ports of all its audiences, and one that is nobody has no say on a
+// port that another service opens.
+func opening(named []*rules.Rule, now time.Time) []*rules.Rule {
+	opens := slices.DeleteFunc(slices.Clone(named), func(s *rules.Rule) bool { return s.From.None() || !inForce(s, now) })
+	if len(opens) == 0 {
+		return named
+	}
+	return opens
+}
+
 // Look answers the question.
 func Look(q Question) (*Report, error) {
 	if q.Budget == 0 {
@@ -454,8 +466,9 @@ func (r *Report) look(q Question) error {
 // door looks at one door.
 func (r *Report) door(q Question, d *Door) error {
 	if q.Policy != nil {
-		d.named = naming(q.Policy, d)
-		for _, s := range d.named {
+		named := naming(q.Policy, d)
+		d.named = opening(named, q.Now)
+		for _, s := range named {
 			d.Services = append(d.Services, s.ID())
 		}
 	}

@@ -91,7 +91,7 @@ type Door struct {
 	// By IPv4 and IPv6: there are packets to it; some get in; the policy lets some in.
 	takes, open, wanted [2]bool
 	refused             string        // a packet that does not get in where none of its family does
-	named               []*rules.Rule // the services
+	named               []*rules.Rule // the services that have a say on it: see opening
 }
 
 // Source is one part of those who get in: all that come from one of the addresses, by
@@ -114,6 +114,8 @@ type Waiter struct {
 	Unit      string `json:"unit,omitempty"`
 	Container string `json:"container,omitempty"`
 	Proxy     string `json:"proxy,omitempty"` // the program that only carries packets into a container
+
+	leader int // live.Owner's
 }
 
 // String writes "sshd (root, ssh.service)".
