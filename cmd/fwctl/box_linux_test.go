@@ -34,6 +34,7 @@ type box struct {
 	path       string // a directory of programs that come before the host's
 	pf         string // directory of the stand-in for pfctl; "" for the other backends
 	resolver   string // a file that stands where /etc/resolv.conf does
+	passwd     string // one that stands where /etc/passwd does
 }
 
 // boxBackend is a backend and rules of others that make fwctl choose it.
@@ -140,8 +141,10 @@ func (b *box) fwctl(args ...string) *exec.Cmd {
 		all = append(all, "--backend", "iptables")
 	}
 	line := append(append([]string{"fwctl"}, all...), args...)
-	if b.resolver != "" {
-		line = append([]string{"unshare", "--mount", "sh", "-ec", `mount --bind "$0" /etc/resolv.conf; exec "$@"`, b.resolver}, line...)
+	for file, instead := range map[string]string{"/etc/resolv.conf": b.resolver, "/etc/passwd": b.passwd} {
+		if instead != "" {
+			line = append([]string{"unshare", "--mount", "sh", "-ec", `mount --bind "$0" ` + file + `; exec "$@"`, instead}, line...)
+		}
 	}
 	c := exec.Command(line[0], line[1:]...)
 	c.Env = append(os.Environ(), "NO_COLOR=1", "COLUMNS=", "PFCTL_DIR="+b.pf, "PATH="+b.path+":"+os.Getenv("PATH")+":/usr/sbin:/sbin")

@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fwctl": main, "pfctl": func() { os.Exit(pfctl.Main()) }})
+	testscript.Main(m, map[string]func(){"fwctl": main, "pfctl": func() { os.Exit(pfctl.Main()) }, "actor": waitAs})
 }
 
 // The scripts under testdata/script hold one behaviour each. Beside the commands
