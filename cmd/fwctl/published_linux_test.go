@@ -58,29 +58,10 @@ type dockerBox struct {
 }
 
 func newDockerBox(t *testing.T, w boxBackend) *dockerBox {
-	d := &dockerBox{box: bare(t, w)}
-	variant := "nft"
-	if w.name == "iptables legacy" {
-		variant = "legacy"
-	}
-	script, err := os.ReadFile("testdata/published/docker.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// FWCTL_DOCKERD are flags for dockerd, such as --firewall-backend=nftables.
-	head := fmt.Sprintf("VARIANT=%s\nexport FLAGS=%q\n", variant, os.Getenv("FWCTL_DOCKERD"))
-	beside.Enter(t, d.do, head+string(script), func(dir string) error {
-		build := exec.Command("go", "build", "-o", filepath.Join(dir, "shell"), "./testdata/published")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		out, err := build.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w\n%s", err, out)
-		}
-		return nil
-	})
+	d := enterDocker(t, w, true, "testdata/published/containers.sh")
 	d.peer = d.plug()
 	d.sh("ip address add 2001:db8:77::1/64 dev mgmt0 nodad; iptables-save >/dev/null")
-	err = within(d.peer.ns, func() error {
+	err := within(d.peer.ns, func() error {
 		var errs []error
 		for _, a := range []string{"10.77.0.3/24", "2001:db8:77::2/64", "2001:db8:77::3/64"} {
 			addr, err := netlink.ParseAddr(a)
@@ -99,6 +80,38 @@ func newDockerBox(t *testing.T, w boxBackend) *dockerBox {
 		t.Fatal(err)
 	}
 	d.serve("0.0.0.0:2222")
+	return d
+}
+
+// enterDocker starts Docker in a new box, with IPv6 or without, and runs scripts there.
+func enterDocker(t *testing.T, w boxBackend, six bool, scripts ...string) *dockerBox {
+	d := &dockerBox{box: bare(t, w)}
+	variant, families := "nft", ""
+	if w.name == "iptables legacy" {
+		variant = "legacy"
+	}
+	if six {
+		families = "--experimental --ipv6 --ip6tables --fixed-cidr-v6 fd00:d0c::/64"
+	}
+	// FWCTL_DOCKERD are flags for dockerd, such as --firewall-backend=nftables.
+	text := fmt.Sprintf("VARIANT=%s\nexport FLAGS=%q FAMILIES=%q\n", variant, os.Getenv("FWCTL_DOCKERD"), families)
+	for _, name := range append([]string{"testdata/published/docker.sh"}, scripts...) {
+		script, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(script)
+	}
+	beside.Enter(t, d.do, text, func(dir string) error {
+		for program, source := range map[string]string{"shell": "./testdata/published", "fwctl": "."} {
+			build := exec.Command("go", "build", "-o", filepath.Join(dir, program), source)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				return fmt.Errorf("%w\n%s", err, out)
+			}
+		}
+		return nil
+	})
 	return d
 }
 

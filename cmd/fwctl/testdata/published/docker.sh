@@ -1,5 +1,5 @@
-# Docker with containers that publish ports, in both families, and somebody who runs
-# docker for the test.
+# Docker, by IPv6 as FAMILIES says, an image for containers, and somebody who runs docker
+# for the test.
 [ "$VARIANT" = legacy ] && update-alternatives --set iptables /usr/sbin/iptables-legacy && update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy
 sysctl -q -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0
 [ -z "$FLAGS" ] || sysctl -q -w net.ipv4.ip_forward=1 # Docker's nftables does not
@@ -8,7 +8,7 @@ cd /run/docker-test
 cat >start <<'START'
 dockerd --storage-driver vfs --data-root /run/docker-test/data --exec-root /run/docker-test/exec \
   --pidfile /run/docker-test/pid -H unix:///run/docker-test/sock --cgroup-parent "/$CGROUP" \
-  --experimental --ipv6 --ip6tables --fixed-cidr-v6 fd00:d0c::/64 $FLAGS >>log 2>&1 </dev/null &
+  $FAMILIES $FLAGS >>log 2>&1 </dev/null &
 for try in $(seq 300); do
   docker info >info 2>&1 && exit
   sleep 0.1
@@ -21,9 +21,4 @@ sh -eu start
 mkdir image
 cp /share/shell image
 tar -C image -c . | docker import - shell
-docker network create --subnet 172.20.0.0/16 -o com.docker.network.bridge.name=br-apps apps
-docker run -d --security-opt seccomp=unconfined --name web --restart always -p 8080:80 shell /shell serve 80
-docker run -d --security-opt seccomp=unconfined --name other --restart always -p 8081:80 shell /shell serve 80
-docker run -d --security-opt seccomp=unconfined --name app --restart always --network apps shell /shell serve 80
-docker run -d --security-opt seccomp=unconfined --name app2 --restart always --network apps shell /shell serve 80
 /share/shell obey 127.0.0.1:2999 >agent 2>&1 </dev/null &
