@@ -69,6 +69,17 @@ func TestLookNamesForeignTables(t *testing.T) {
 	}
 }
 
+// A program that was stopped has no say, whatever chains it leaves empty.
+func TestLookPassesOverEmptyChains(t *testing.T) {
+	for rules, want := range map[string]int{"": 0, "; iptables-nft -A ufw-user-input -p tcp --dport 22 -j ACCEPT": 1} {
+		inNamespace(t)
+		run(t, "iptables-nft -N ufw-user-input; iptables-nft -A INPUT -j ufw-user-input"+rules)
+		if s := look(t); len(s.Managers) != want {
+			t.Errorf("managers %+v, want %d", s.Managers, want)
+		}
+	}
+}
+
 // Every way in which a host's rules translate a port is listed, by whichever
 // program it was made.
 func TestLookListsTranslations(t *testing.T) {

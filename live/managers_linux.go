@@ -11,7 +11,7 @@ import (
 func managers(nft kernelTables, legacy legacyTables) []Manager {
 	chain := func(prefix string) bool {
 		starts := func(name string) bool { return strings.HasPrefix(name, prefix) }
-		return nft.hasChain(starts) || legacy.hasChain(starts)
+		return nft.filled(starts) || legacy.hasChain(starts)
 	}
 	var out []Manager
 	add := func(found bool, name, sign, advice string) {

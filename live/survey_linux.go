@@ -145,6 +145,15 @@ func (k kernelTables) hasChain(test func(string) bool) bool {
 	return slices.ContainsFunc(k.chains, func(c *nftables.Chain) bool { return test(c.Name) })
 }
 
+// filled reports whether some chain whose name satisfies the test holds rules, as far as
+// they were read: a program that was stopped may leave empty ones, as ufw does.
+func (k kernelTables) filled(test func(string) bool) bool {
+	return slices.ContainsFunc(k.chains, func(c *nftables.Chain) bool {
+		rs, read := k.rules[c]
+		return test(c.Name) && (!read || len(rs) > 0)
+	})
+}
+
 func (k kernelTables) hasTable(name string) bool {
 	return slices.ContainsFunc(k.chains, func(c *nftables.Chain) bool { return tableName(c.Table) == name })
 }
