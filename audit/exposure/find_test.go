@@ -147,10 +147,10 @@ func TestExpectedTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q := question(t, c.policy, []live.Listener{owned("[::]:8000", tcp, "web", "www")})
 			q.Speak = func(qs []live.SpeakQuestion) []live.SpeakAnswer {
-				if len(qs) != 1 || qs[0].Addr.Port() != 8000 {
+				if len(qs) != 2 || qs[0].Addr.Port() != 8000 {
 					t.Errorf("asked %v", qs)
 				}
-				return []live.SpeakAnswer{c.answer}
+				return []live.SpeakAnswer{c.answer, c.answer}
 			}
 			r, err := Look(q)
 			if err != nil {
@@ -170,6 +170,36 @@ func TestExpectedTLS(t *testing.T) {
 				t.Errorf("the days of the certificate are not told: %+v", r.Doors[0])
 			}
 		})
+	}
+}
+
+// Each address of a port is asked: somebody may have forgotten TLS for one of them. What
+// waits for this host alone behind it is not.
+func TestEachAddressIsAsked(t *testing.T) {
+	q := question(t, "[service.web]\nports = [\"8000/tcp\"]\nfrom = [\"any\"]\nexpect = { tls = true }\n",
+		[]live.Listener{owned("192.0.2.10:8000", tcp, "web", "www"), owned("[2001:db8::10]:8000", tcp, "web", "www"), owned("127.0.0.1:8000", tcp, "app", "app")})
+	q.Speak = func(qs []live.SpeakQuestion) (out []live.SpeakAnswer) {
+		for _, x := range qs {
+			a := live.SpeakAnswer{Spoken: live.Spoken{TLS: &live.TLS{}}}
+			if !x.Addr.Addr().Is4() || x.Addr.Addr().IsLoopback() {
+				a.Spoken = live.Spoken{Answer: "HTTP/1.0 200 OK"}
+			}
+			out = append(out, a)
+		}
+		return out
+	}
+	r, err := Look(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range r.Findings {
+		if f.Code == "FW110" {
+			got = append(got, f.Evidence...)
+		}
+	}
+	if strings.Join(got, "; ") != `on 2001:db8::10 it answers: plain text "HTTP/1.0 200 OK"` {
+		t.Errorf("found %q", got)
 	}
 }
 

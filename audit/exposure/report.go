@@ -75,7 +75,7 @@ type Door struct {
 	Interface string       `json:"interface,omitempty"`          // the only one by which packets may come
 	Waits     []Waiter     `json:"waits"`                        // what waits there, in the host itself
 	Speaks    string       `json:"speaks,omitempty"`             // what it answered, where a service expects something
-	Expires   time.Time    `json:"certificate_expires,omitzero"` // of the certificate that it showed then
+	Expires   time.Time    `json:"certificate_expires,omitzero"` // of the certificate that it showed then; of several, the first to end
 	Days      *int         `json:"certificate_days,omitempty"`   // whole days until that
 	Published []string     `json:"published,omitempty"`          // where packets are sent that are translated
 	Local     bool         `json:"local"`                        // for this host alone, by loopback

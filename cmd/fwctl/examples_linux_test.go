@@ -54,7 +54,7 @@ func instead(port string, others ...actor) func([]actor) []actor {
 	}
 }
 
-func besides(others ...actor) func([]actor) []actor {
+func and(others ...actor) func([]actor) []actor {
 	return func(all []actor) []actor { return append(all, others...) }
 }
 
@@ -84,13 +84,13 @@ func TestAuditOfExamples(t *testing.T) {
 		{"cromwell", "cromwell", nil, "", ""},
 		{"cromwell, another user", "cromwell", instead("8000", actor{"java", "cromwell2", []string{"[::]:8000"}, false}), "", "FW106 8000/tcp"},
 		{"cromwell, another program", "cromwell", instead("8000", actor{"python3", "cromwell", []string{"[::]:8000"}, false}), "", "FW106 8000/tcp"},
-		{"cromwell, twice on a port", "cromwell", besides(actor{"java", "cromwell", []string{"[::]:8000"}, false}), "", "FW108 8000/tcp"},
+		{"cromwell, twice on a port", "cromwell", and(actor{"java", "cromwell", []string{"[::]:8000"}, false}), "", "FW108 8000/tcp"},
 		{
 			"cromwell, twice by address", "cromwell",
 			instead("8000", actor{"java", "cromwell", []string{"192.0.2.30:8000"}, false}, actor{"java", "cromwell2", []string{"[2001:db8:2::30]:8000"}, false}), "",
 			"FW106 8000/tcp, FW108 8000/tcp",
 		},
-		{"cromwell, a third", "cromwell", besides(actor{"java", "cromwell", []string{"[::]:8002"}, false}), "", "FW104 8002/tcp"},
+		{"cromwell, a third", "cromwell", and(actor{"java", "cromwell", []string{"[::]:8002"}, false}), "", "FW104 8002/tcp"},
 		{"cromwell, the database on all addresses", "cromwell", instead("3306", actor{"mysqld", "mysql", []string{"0.0.0.0:3306"}, false}), "", "FW107 3306/tcp"},
 		{"cloudify", "cloudify-manager", nil, "", ""},
 		{
