@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Holds what fwctl says of hosts that other programs fill with rules against the
 # kernel: ufw, ferm, firewalld, Docker and Podman, Debian's packages, in a throwaway root
-# that debootstrap makes. None of them is installed on this host, and what they
+# that debootstrap makes; and what it says of real listeners against a prober. None of
+# them is installed on this host, and what they
 # load goes into network namespaces.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 managers=ufw,ferm,firewalld,docker.io,podman,netavark,slirp4netns,uidmap,iptables,nftables,iproute2,procps
+managers+=,openssh-server,nginx-light,postgresql,redis-server # of which a host is made to be audited
 managers+=,libpam-systemd # for firewalld: debootstrap finds no packages by what they provide
 
 die() { echo "coexist: $*" >&2; exit 1; }
@@ -90,4 +92,4 @@ run "$tmp/test" -test.v -test.timeout 10m -test.run '^TestFollowAgreesBeside|^Te
 cd ../..
 go test -c -o "$tmp/test" ./cmd/fwctl
 cd cmd/fwctl
-run "$tmp/test" -test.v -test.timeout 20m -test.run '^TestPublishedPorts'
+run "$tmp/test" -test.v -test.timeout 20m -test.run '^TestPublishedPorts|^TestAuditOfRealHosts'

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -91,14 +93,27 @@ func (s actor) wait() error {
 	return nil
 }
 
-// selfSigned makes a certificate for half a year.
+// selfSigned makes a certificate.
 func selfSigned() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, key, err := certificateText()
 	if err != nil {
 		return tls.Certificate{}, err
 	}
+	return tls.X509KeyPair([]byte(cert), []byte(key))
+}
+
+// certificateText makes a certificate for half a year, and its key.
+func certificateText() (cert, key string, err error) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
 	now := time.Now()
-	c := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "actor"}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(0, 6, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+	c := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "example"}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(0, 6, 0)}
+	der, err1 := x509.CreateCertificate(rand.Reader, c, c, &k.PublicKey, k)
+	private, err2 := x509.MarshalPKCS8PrivateKey(k)
+	block := func(kind string, b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
+	}
+	return block("CERTIFICATE", der), block("PRIVATE KEY", private), errors.Join(err1, err2)
 }

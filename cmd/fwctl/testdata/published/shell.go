@@ -6,8 +6,8 @@
 //	shell dial ADDR        exits with 0 if the address answers within a second
 //	shell look NAME        exits with 0 if Docker's resolver knows the name
 //	shell obey ADDR        runs each line that a connection brings, and returns what it says
-//	shell probe TIME       reads lines "tcp FROM TO" or "udp FROM TO", "-" for any FROM, and says
-//	                       for each in which a packet gets in within that time: 1, or 0
+//	shell probe TIME       reads lines "tcp FROM TO" or "udp FROM TO", and says of each whether
+//	                       it gets in within that time: 1, or 0
 package main
 
 import (
