@@ -18,6 +18,7 @@ type PublishedPort struct {
 	// not known which. ToPort is zero where the port stays, or is one of several.
 	To        netip.Addr
 	ToPort    uint16
+	Own       bool         // To is an address of the host itself, or one of them: see Redirected
 	Container Container    // the one that has the address; the zero Container: not known
 	Place     packet.Place // of the rule that says so
 }
@@ -57,6 +58,10 @@ func (p PublishedPort) from() string {
 
 func (p PublishedPort) to() string {
 	switch {
+	case p.Own && p.ToPort == 0:
+		return "another address of this host"
+	case p.Own:
+		return fmt.Sprintf("port %d of this host", p.ToPort)
 	case !p.To.IsValid():
 		return "several"
 	case p.ToPort == 0:
@@ -76,7 +81,26 @@ func (p PublishedPort) to() string {
 // names. Containers are those that the engines told of ([Containers]); without them only
 // Podman's iptables rules tell the id.
 func Published(h *HostRules, containers []Running) []PublishedPort {
-	var out []PublishedPort
+	out, _ := translated(h)
+	for i, p := range out {
+		out[i].Container = named(containers, p.Container)
+		if p.Container == (Container{}) {
+			out[i].Container = at(containers, p.To)
+		}
+	}
+	return once(out)
+}
+
+// Redirected lists the ports of the host that its rules send to other ports or addresses
+// of the host itself, in the order in which the rules are tried.
+func Redirected(h *HostRules) []PublishedPort {
+	_, out := translated(h)
+	return once(out)
+}
+
+// translated goes through the rules that change destinations: what they send elsewhere,
+// and what to the host itself.
+func translated(h *HostRules) (elsewhere, own []PublishedPort) {
 	for _, is6 := range []bool{false, true} {
 		for _, source := range h.Sources(is6) {
 			f := source(packet.Prerouting)
@@ -89,16 +113,10 @@ func Published(h *HostRules, containers []Running) []PublishedPort {
 					w.steps(c.Rules, fits{}, nil)
 				}
 			}
-			out = append(out, w.found...)
+			elsewhere, own = append(elsewhere, w.found...), append(own, w.redirected...)
 		}
 	}
-	for i, p := range out {
-		out[i].Container = named(containers, p.Container)
-		if p.Container == (Container{}) {
-			out[i].Container = at(containers, p.To)
-		}
-	}
-	return once(out)
+	return elsewhere, own
 }
 
 // once leaves out what was said before: rules whose place among others is not known are

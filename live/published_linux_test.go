@@ -110,6 +110,44 @@ EOF
 	{"nothing", "true", nil},
 }
 
+// Packets that come by the port of a bridge come by the bridge.
+func TestLinkNames(t *testing.T) {
+	inNamespace(t)
+	run(t, "ip link add br0 type bridge; ip link add e0 type veth peer name e1; ip link set e0 master br0")
+	h, err := live.Rules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.LinkNames(); !slices.Equal(got, []string{"br0", "e1", "lo"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Ports that lead to others of the host itself are listed apart.
+func TestRedirected(t *testing.T) {
+	inNamespace(t)
+	run(t, `ip link set lo up; ip link add e0 type veth peer name e1; ip addr add 192.0.2.10/24 dev e0; ip link set e0 up; ip addr add 198.51.100.1/24 dev e1; ip link set e1 up
+		iptables-nft -t nat -A PREROUTING -p tcp --dport 8444 -j REDIRECT --to-ports 22
+		iptables-nft -t nat -A PREROUTING -d 192.0.2.10 -p tcp --dport 8445 -j DNAT --to-destination 198.51.100.1:80
+		iptables-nft -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80
+		nft 'table ip6 n { chain pre { type nat hook prerouting priority -100; udp dport 53 redirect to :5353; }; }'`)
+	h, err := live.Rules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range live.Redirected(h) {
+		got = append(got, p.String())
+	}
+	want := []string{"0.0.0.0:8444/tcp -> port 22 of this host", "192.0.2.10:8445/tcp -> port 80 of this host", "[::]:53/udp -> port 5353 of this host"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q; unread %q", got, want, h.Unread)
+	}
+	if ps := live.Published(h, nil); len(ps) != 1 || ps[0].Own {
+		t.Errorf("published: %v", ps)
+	}
+}
+
 func TestPublished(t *testing.T) {
 	running := []live.Running{
 		{Container: live.Container{Engine: "docker", ID: webID, Name: "web"}, Addrs: []netip.Addr{netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("fd00::2")}},

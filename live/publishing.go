@@ -16,7 +16,8 @@ type publishing struct {
 	found  []PublishedPort
 	// redirects are the rules that send to an address of the host; which one, follows
 	// from the interface, and where it does not, it is still one of them.
-	redirects map[packet.Place]bool
+	redirects  map[packet.Place]bool
+	redirected []PublishedPort // what they do
 }
 
 // steps goes through rules that packets come to which fit; via are the chains on the
@@ -77,17 +78,14 @@ func (v *way) has(chain string) bool {
 // publish notes a rule that gives packets for the host another destination.
 func (w *publishing) publish(s packet.Step, f fits, via *way) {
 	addr, sent := written(s.Writes, packet.FieldDst, w.is6)
-	switch {
-	case !sent:
-		return
-	case addr != nil && w.own.Local.Contains(*addr):
-		w.redirects[s.Place] = true
-		return
-	case addr == nil && w.redirects[s.Place]:
+	if !sent {
 		return
 	}
-	p := PublishedPort{Is6: w.is6, Ports: f.ports, Addrs: f.dst, Place: s.Place}
-	if addr != nil {
+	if addr != nil && w.own.Local.Contains(*addr) {
+		w.redirects[s.Place] = true
+	}
+	p := PublishedPort{Is6: w.is6, Ports: f.ports, Addrs: f.dst, Place: s.Place, Own: w.redirects[s.Place]}
+	if addr != nil && !p.Own {
 		p.To = addr.Addr(w.is6)
 	}
 	if port, _ := written(s.Writes, packet.FieldDstPort, w.is6); port != nil {
@@ -98,19 +96,23 @@ func (w *publishing) publish(s packet.Step, f fits, via *way) {
 	}
 	for _, proto := range f.protocols() {
 		p.Proto = proto
-		w.add(p)
+		if p.Own {
+			w.redirected = added(w.redirected, p)
+		} else {
+			w.found = added(w.found, p)
+		}
 	}
 }
 
-// add leaves out what a rule does with packets that have no ports to change.
-func (w *publishing) add(p PublishedPort) {
-	latest := w.found[max(0, len(w.found)-mostProtocols):]
+// added leaves out what a rule does with packets that have no ports to change.
+func added(all []PublishedPort, p PublishedPort) []PublishedPort {
+	latest := all[max(0, len(all)-mostProtocols):]
 	if p.ToPort == 0 && slices.ContainsFunc(latest, func(q PublishedPort) bool {
 		return q.Place == p.Place && q.Proto == p.Proto && q.To == p.To && slices.Equal(q.Ports, p.Ports) && slices.Equal(q.Addrs, p.Addrs)
 	}) {
-		return
+		return all
 	}
-	w.found = append(w.found, p)
+	return append(all, p)
 }
 
 // written returns the one value that a field is given, nil if it may be several, and

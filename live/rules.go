@@ -24,6 +24,8 @@ type HostRules struct {
 	Unread     []string // what could not be read, with the reason: nothing is proved without it
 	Managers   []Manager
 	PF         *livepf.Held // where pf decides; the fields before Links are not used then
+
+	ports map[uint32]bool // the Links that are ports of another one
 }
 
 // Beside is something that acts on packets and is not modelled.

@@ -150,9 +150,14 @@ func (h *HostRules) links() error {
 	if err != nil {
 		return fmt.Errorf("read the interfaces: %w", err)
 	}
-	h.Links = read.Links{}
+	h.Links, h.ports = read.Links{}, map[uint32]bool{}
+	leads := map[int]bool{}
+	for _, l := range links {
+		leads[l.Attrs().Index] = slices.Contains([]string{"bridge", "bond", "team"}, l.Type())
+	}
 	for _, l := range links {
 		at := l.Attrs()
+		h.ports[uint32(at.Index)] = leads[at.MasterIndex]
 		h.Links[uint32(at.Index)] = packet.Link{Name: at.Name, Type: linkTypes[at.EncapType], Group: at.Group}
 		if at.Xdp != nil && at.Xdp.Attached {
 			h.Beside = append(h.Beside, Beside{Name: "XDP program on " + at.Name})

@@ -139,11 +139,14 @@ func steady(text string) string {
 	return b.String()
 }
 
-// LinkNames returns the names of the host's interfaces, in order.
+// LinkNames returns the names of the interfaces by which the host sends and takes
+// packets of IP, in order: not the ports of a bridge or a bond, whose packets are its own.
 func (h *HostRules) LinkNames() []string {
 	var names []string
-	for _, l := range h.Links {
-		names = append(names, l.Name)
+	for i, l := range h.Links {
+		if !h.ports[i] {
+			names = append(names, l.Name)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Holds what fwctl says of hosts that other programs fill with rules against the
 # kernel: ufw, ferm, firewalld, Docker and Podman, Debian's packages, in a throwaway root
-# that debootstrap makes; and what it says of real listeners against a prober. None of
-# them is installed on this host, and what they
-# load goes into network namespaces.
+# that debootstrap makes; and what it says of real listeners against a prober. None
+# of them is installed on this host, and what they load goes into network namespaces.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

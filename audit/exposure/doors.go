@@ -25,6 +25,9 @@ func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
 		}
 	}
 	for _, p := range published {
+		if p.Own && !leads(p, listeners) {
+			continue
+		}
 		for _, r := range p.Ports {
 			for port := r.Lo.Lo; port <= r.Hi.Lo && port-r.Lo.Lo < mostPorts; port++ {
 				d := at(&out, p.Proto, uint16(port), "", onlyLoopback(p))
@@ -34,6 +37,9 @@ func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
 				if to := p.String(); !slices.Contains(d.Published, to) {
 					d.Published = append(d.Published, to)
 				}
+				if p.Own && p.ToPort != 0 {
+					d.leads = append(d.leads, p.ToPort)
+				}
 			}
 		}
 	}
@@ -41,6 +47,15 @@ func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
 		return cmp.Or(cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port), cmp.Compare(b2i(a.Local), b2i(b.Local)), cmp.Compare(a.Interface, b.Interface))
 	})
 	return out
+}
+
+// leads reports whether something waits where a port of the host itself leads.
+func leads(p live.PublishedPort, listeners []live.Listener) bool {
+	return slices.ContainsFunc(listeners, func(l live.Listener) bool {
+		to := packet.Single(packet.Number(uint64(l.Port)))
+		there := l.Port == p.ToPort || p.ToPort == 0 && p.Ports.Contains(to.Lo)
+		return l.Proto == p.Proto && there && l.Takes(p.Is6) && !isLocal(l.Addr)
+	})
 }
 
 // mostPorts of one published range are doors of their own.

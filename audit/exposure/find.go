@@ -22,6 +22,9 @@ func (r *Report) judge(q Question, d *Door) {
 	if q.Policy == nil {
 		return
 	}
+	if elsewhere(q.Policy, d) {
+		return
+	}
 	named := d.named
 	if len(named) == 0 {
 		if len(d.From) == 0 && d.Proto != packet.UDP {

@@ -3,6 +3,7 @@ package exposure
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,11 +25,19 @@ type host struct {
 	outside packet.Node // those that do not come from containers whose traffic is not judged
 
 	believed []packet.Node // from sources that make good witnesses, the best first
+	// near is the same for packets to loopback addresses, which a neighbour may send; nil
+	// where the kernel drops them at once: of IPv6, and on the systems of pf.
+	near   *host
+	linked bool // it is near of another
 }
 
 // newHost builds the diagrams.
 func newHost(q Question, is6 bool) (*host, error) {
-	way := packet.Way(packet.Input, q.Host.Sources(is6)...)
+	sources := q.Host.Sources(is6)
+	if q.Host.PF == nil { // where pf decides the kernel drops them before
+		sources = append(sources, martians(is6))
+	}
+	way := packet.Way(packet.Input, sources...)
 	filters := []*packet.Filter{way}
 	var policy *packet.Filter
 	if q.Policy != nil {
@@ -44,18 +53,6 @@ func newHost(q Question, is6 bool) (*host, error) {
 	if err := h.space.Assume(packet.During(q.Now, q.Now, filters...)); err != nil {
 		return nil, err
 	}
-	local := packet.All{
-		packet.In{Field: packet.FieldDstType, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.AddrLocal)))}},
-		packet.Not{Cond: packet.In{Field: packet.FieldDst, Set: packet.Ranges{loopback[is6]}}},
-	}
-	other := packet.In{Field: packet.FieldSrcType, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.AddrOther)))}}
-	var err error
-	if h.over, err = h.space.Set(packet.All{h.space.Frame(packet.Prerouting), packet.FirstPackets(), local, other, packet.Not{Cond: packet.Any{packet.Iface{Pattern: "lo"}, answers}}}); err != nil {
-		return nil, err
-	}
-	if h.in, err = h.accepted(way); err != nil {
-		return nil, err
-	}
 	for _, r := range examples[is6] {
 		from, err := h.space.Set(packet.In{Field: packet.FieldSrc, Set: packet.Ranges{r}})
 		if err != nil {
@@ -63,26 +60,77 @@ func newHost(q Question, is6 bool) (*host, error) {
 		}
 		h.believed = append(h.believed, from)
 	}
-	h.outside = h.over
-	if policy == nil {
-		return h, nil
-	}
-	if h.allowed, err = h.accepted(policy); err != nil {
-		return nil, err
-	}
-	if q.Policy.Published == rules.PublishedEnforce {
-		inside := packet.Any{}
-		for _, p := range q.Policy.ContainerInterfaces {
-			inside = append(inside, packet.Iface{Pattern: p})
-		}
-		n, err := h.space.Set(inside)
-		if err != nil {
-			return nil, err
-		}
-		h.outside, err = h.space.Minus(h.over, n)
+	if err := h.fill(packet.Not{Cond: toLoopback(is6)}, way, policy); err != nil || is6 || q.Host.PF != nil {
 		return h, err
 	}
-	return h, nil
+	near := *h
+	near.linked = true
+	h.near = &near
+	return h, near.fill(toLoopback(is6), way, policy)
+}
+
+// fill finds the sets of packets to some addresses of the host.
+func (h *host) fill(to packet.Cond, way, policy *packet.Filter) (err error) {
+	local := packet.In{Field: packet.FieldDstType, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.AddrLocal)))}}
+	other := packet.In{Field: packet.FieldSrcType, Set: packet.Ranges{packet.Single(packet.Number(uint64(packet.AddrOther)))}}
+	if h.over, err = h.space.Set(packet.All{h.space.Frame(packet.Prerouting), packet.FirstPackets(), local, to, other, h.links(), packet.Not{Cond: packet.Any{packet.Iface{Pattern: "lo"}, answers}}}); err != nil {
+		return err
+	}
+	if h.in, err = h.accepted(way); err != nil {
+		return err
+	}
+	h.outside = h.over
+	if policy == nil {
+		return nil
+	}
+	if h.allowed, err = h.accepted(policy); err != nil {
+		return err
+	}
+	if h.Policy.Published != rules.PublishedEnforce {
+		return nil
+	}
+	inside := packet.Any{}
+	for _, p := range h.Policy.ContainerInterfaces {
+		inside = append(inside, packet.Iface{Pattern: p})
+	}
+	n, err := h.space.Set(inside)
+	if err == nil {
+		h.outside, err = h.space.Minus(h.over, n)
+	}
+	return err
+}
+
+// links are packets by the interfaces that the host has, if they are known: rules may do
+// others with those that it has not.
+func (h *host) links() packet.Cond {
+	names := h.Host.LinkNames()
+	if len(names) == 0 {
+		return packet.All{}
+	}
+	any := packet.Any{}
+	for _, n := range names {
+		any = append(any, h.space.By(n))
+	}
+	return any
+}
+
+func toLoopback(is6 bool) packet.Cond {
+	return packet.In{Field: packet.FieldDst, Set: packet.Ranges{loopback[is6]}}
+}
+
+// martians is what the kernel does with packets for loopback addresses that come by other
+// interfaces: it drops them when they are routed (ip_route_input_slow, net/ipv4/route.c,
+// unless route_localnet is set), which is after rules gave them other destinations. That
+// is how ports reach neighbours that an engine published on 127.0.0.1 only.
+func martians(is6 bool) packet.Source {
+	drop := packet.Step{Cond: packet.All{toLoopback(is6), packet.Not{Cond: packet.Iface{Pattern: "lo"}}}, Outcome: packet.OutcomeDrop}
+	f := &packet.Filter{Hook: packet.Input, Base: []*packet.Chain{{Name: "routing", Policy: packet.OutcomeAccept, Rules: []packet.Step{drop}, Priority: math.MinInt}}}
+	return func(h packet.Hook) *packet.Filter {
+		if h != packet.Input {
+			return nil
+		}
+		return f
+	}
 }
 
 // answers are those of DHCP servers to a client, which every host lets in: they open
@@ -99,7 +147,7 @@ func ports(from, to uint64) packet.Cond {
 	}
 }
 
-// loopback are the addresses that no packet from outside may be for (RFC 1122, section
+// loopback are the addresses that no packet from outside should be for (RFC 1122, section
 // 3.2.1.3; RFC 4291, section 2.5.3).
 var loopback = map[bool]packet.Range{
 	false: {Lo: packet.Number(0x7f000000), Hi: packet.Number(0x7fffffff)},
@@ -189,7 +237,7 @@ func (h *host) reach(r *Report, d *Door) error {
 		}
 		d.Sources = append(d.Sources, exactly(g))
 		if said++; said <= mostGroups {
-			d.From = append(d.From, source(g))
+			d.From = append(d.From, source(g)+h.onLink())
 		}
 	}
 	d.Others = d.Others || said > mostGroups
@@ -219,6 +267,15 @@ func (h *host) meant(d *Door, over, in packet.Node) (err error) {
 	}
 	d.refused, err = h.witness(wanted)
 	return err
+}
+
+// onLink says what senders have to be besides, since no router forwards packets for
+// loopback addresses.
+func (h *host) onLink() string {
+	if h.linked {
+		return ", if on the link"
+	}
+	return ""
 }
 
 // words says of packets to one port who sends them.
@@ -315,7 +372,7 @@ func (h *host) witness(set packet.Node) (string, error) {
 
 // comes reports whether some of the packets come by an interface.
 func (h *host) comes(set packet.Node, by string) bool {
-	in, err := h.space.Set(packet.Iface{Pattern: by})
+	in, err := h.space.Set(h.space.By(by))
 	if err != nil {
 		return false
 	}
@@ -325,7 +382,7 @@ func (h *host) comes(set packet.Node, by string) bool {
 
 // against holds who gets in against the policy.
 func (h *host) against(r *Report, d *Door, in, over packet.Node) error {
-	if h.Policy == nil {
+	if h.Policy == nil || elsewhere(h.Policy, d) {
 		return nil
 	}
 	outside, err := h.space.And(in, h.outside)
@@ -354,7 +411,10 @@ func (h *host) against(r *Report, d *Door, in, over packet.Node) error {
 	f := r.add(code, d, summary)
 	f.Packet = shown
 	for _, w := range who {
-		f.Evidence = append(f.Evidence, "from "+w)
+		f.Evidence = append(f.Evidence, "from "+w+h.onLink())
+	}
+	if d.Local {
+		f.Evidence = append(f.Evidence, "it is published on "+addrsText(d.Addrs)+" alone, but rules translate packets for it whatever link they come by")
 	}
 	if len(named) > 0 {
 		f.Section, f.At = named[0].ID(), named[0].Pos.String()
@@ -378,7 +438,9 @@ func (r *Report) merge() {
 func (d *Door) behind() string {
 	var what []string
 	for _, w := range d.Waits {
-		what = append(what, w.String())
+		if text := w.String(); w.Proxy == "" || !slices.Contains(what, text) { // one for each family
+			what = append(what, text)
+		}
 	}
 	what = append(what, d.Published...)
 	if len(what) == 0 {
@@ -398,6 +460,14 @@ func naming(rs *rules.Ruleset, d *Door) []*rules.Rule {
 		}
 	}
 	return out
+}
+
+// elsewhere reports whether no service names the port, but one names another port of the
+// host to which it leads: that one is judged.
+func elsewhere(rs *rules.Ruleset, d *Door) bool {
+	return len(naming(rs, d)) == 0 && slices.ContainsFunc(d.leads, func(port uint16) bool {
+		return len(naming(rs, &Door{Proto: d.Proto, Port: port})) > 0
+	})
 }
 
 // opening are those of the services that open the port to somebody, unless none does. A
@@ -472,13 +542,18 @@ func (r *Report) door(q Question, d *Door) error {
 			d.Services = append(d.Services, s.ID())
 		}
 	}
-	if d.Local {
+	if d.Local && len(d.Published) == 0 {
 		return nil
 	}
 	for _, h := range r.both {
 		if h == nil {
 			d.Untold = true
 			continue
+		}
+		if d.Local {
+			if h = h.near; h == nil {
+				continue
+			}
 		}
 		if err := h.reach(r, d); errors.Is(err, packet.ErrBudget) {
 			d.Untold = true
@@ -487,7 +562,8 @@ func (r *Report) door(q Question, d *Door) error {
 			return err
 		}
 	}
-	if !d.Untold {
+	d.Local = d.Local && len(d.From) == 0
+	if !d.Untold && !d.Local {
 		r.judge(q, d)
 	}
 	return nil

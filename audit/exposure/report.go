@@ -92,6 +92,7 @@ type Door struct {
 	takes, open, wanted [2]bool
 	refused             string        // a packet that does not get in where none of its family does
 	named               []*rules.Rule // the services that have a say on it: see opening
+	leads               []uint16      // other ports of the host, to which packets are sent
 }
 
 // Source is one part of those who get in: all that come from one of the addresses, by

@@ -232,7 +232,7 @@ func listened(ctx context.Context, q *exposure.Question, all bool) error {
 		return err
 	}
 	containers, told := live.Containers(ctx)
-	q.Listeners, q.Published, q.Notes = listeners, live.Published(q.Host, containers), append(notes, told...)
+	q.Listeners, q.Published, q.Notes = listeners, translated(q.Host, containers), append(notes, told...)
 	if !all {
 		return nil
 	}
@@ -240,7 +240,7 @@ func listened(ctx context.Context, q *exposure.Question, all bool) error {
 	for _, n := range others {
 		e := exposure.Elsewhere{Namespace: n}
 		if n.Rules != nil {
-			e.Published = live.Published(n.Rules, containers)
+			e.Published = translated(n.Rules, containers)
 		}
 		q.Elsewhere = append(q.Elsewhere, e)
 	}
@@ -250,4 +250,9 @@ func listened(ctx context.Context, q *exposure.Question, all bool) error {
 		}
 	}
 	return err
+}
+
+// translated are the ports that rules send elsewhere, or to others of the host.
+func translated(h *live.HostRules, containers []live.Running) []live.PublishedPort {
+	return append(live.Published(h, containers), live.Redirected(h)...)
 }

@@ -146,7 +146,9 @@ func listensOn(d *exposure.Door) string {
 func waits(d *exposure.Door) []string {
 	var out []string
 	for _, w := range d.Waits {
-		out = append(out, w.String())
+		if text := w.String(); w.Proxy == "" || !slices.Contains(out, text) { // one for each family
+			out = append(out, text)
+		}
 	}
 	out = append(out, d.Published...)
 	if d.Speaks != "" {

@@ -276,12 +276,7 @@ func (d *dockerBox) goesOn(when string) {
 // publishes goes through the life of a host with containers.
 func (d *dockerBox) publishes() {
 	d.Helper()
-	var l net.Listener
-	if err := within(d.peer.ns, func() (err error) { l, err = net.Listen("tcp", "0.0.0.0:9999"); return err }); err != nil {
-		d.Fatal(err)
-	}
-	d.Cleanup(func() { l.Close() })
-	answerAll(l)
+	d.serves("0.0.0.0:9999")
 	for _, p := range published {
 		if !d.asks(p.from, p.addr) {
 			d.Fatalf("without rules %s does not reach %s", p.from, p.addr)

@@ -12,6 +12,7 @@ import (
 type scenario struct {
 	waits     []realProgram
 	published []publication
+	redirect  bool        // 8444 leads to 22, by IPv4
 	rules     string      // what stands, in a word
 	undo      string      // what takes it away
 	applied   *realPolicy // by fwctl; nil: none
@@ -34,6 +35,8 @@ type publication struct {
 	port, inside             uint16
 }
 
+func (p publication) portOf() portOf { return portOf{p.network, p.port} }
+
 // portOf is a port with its protocol.
 type portOf struct {
 	network string
@@ -45,10 +48,8 @@ func (p portOf) String() string { return fmt.Sprintf("%d/%s", p.port, p.network)
 // realPorts are those that scenarios use: of programs, of containers, and of nobody.
 var realPorts = []portOf{
 	{"tcp", 22}, {"tcp", 80}, {"tcp", 443}, {"tcp", 8443}, {"tcp", 5432}, {"tcp", 6379}, {"udp", 5300},
-	{"tcp", 8080}, {"tcp", 9000}, {"udp", 8053}, {"tcp", 7777},
+	{"tcp", 8080}, {"tcp", 9000}, {"udp", 8053}, {"tcp", 7777}, {"tcp", 8444},
 }
-
-func (h *realHost) ports() []portOf { return realPorts }
 
 func (h *realHost) one(words ...string) string { return words[h.random.IntN(len(words))] }
 
@@ -268,7 +269,7 @@ func (h *realHost) drawPolicy(published string) *realPolicy {
 
 // drawExpect draws what a service expects, right or wrong.
 func (h *realHost) drawExpect(s *realService) {
-	if slices.Contains([]uint16{8080, 9000, 8053, 7777}, s.port) || h.random.IntN(2) == 0 {
+	if slices.Contains([]uint16{8080, 9000, 8053, 7777, 8444}, s.port) || h.random.IntN(2) == 0 {
 		return
 	}
 	switch h.random.IntN(4) {
@@ -334,7 +335,7 @@ func list(words []string) string {
 func (h *realHost) stand() {
 	h.Helper()
 	h.script(h.undo)
-	h.undo, h.applied, h.held = "", nil, nil
+	h.undo, h.applied, h.held, h.redirect = "", nil, nil, false
 	text := ""
 	switch n := h.random.IntN(16); {
 	case n == 0:
@@ -356,11 +357,21 @@ func (h *realHost) stand() {
 	if h.random.IntN(2) == 0 {
 		text += h.foreign()
 	}
+	if h.random.IntN(3) == 0 && h.sshEverywhere() {
+		h.redirect = true
+		h.undo += "iptables -t nat -D PREROUTING -p tcp --dport 8444 -j REDIRECT --to-ports 22\n"
+		text += "iptables -t nat -I PREROUTING -p tcp --dport 8444 -j REDIRECT --to-ports 22\n"
+	}
 	if h.held != nil {
 		text += "cat >/run/policy.toml <<'E'\n" + h.held.text() + "E\n"
 	}
 	h.shown = append(h.shown, text)
 	h.script(text)
+}
+
+// sshEverywhere reports whether sshd waits on all addresses of IPv4.
+func (h *realHost) sshEverywhere() bool {
+	return slices.ContainsFunc(h.waits, func(w realProgram) bool { return w.port == 22 && slices.Contains(w.addrs, "0.0.0.0") })
 }
 
 // apply applies a policy, and holds it against the host; or another one, sometimes.

@@ -131,6 +131,9 @@ for f in -4 -6; do
   ip $f rule add pref 10 from $net lookup 78
   ip $f rule add pref 11 lookup 77
 done
+sysctl -q -w net.ipv4.conf.all.route_localnet=1
+ip rule add pref 1 from 10.78.0.2 to 127.0.0.0/8 lookup 78; ip rule add pref 2 to 127.0.0.0/8 lookup 77
+ip rule add pref 5 lookup local; ip rule del pref 0
 `
 
 // A container that asks, by addresses that stay.
@@ -243,7 +246,7 @@ func (p probe) String() string {
 // probes are all attempts: from each source to each port at each address of the host
 // that has the family.
 func (h *realHost) probes() (out []probe) {
-	for _, p := range h.ports() {
+	for _, p := range realPorts {
 		for link, froms := range realPeers {
 			for _, from := range froms {
 				for own := range realOwn {
@@ -255,6 +258,16 @@ func (h *realHost) probes() (out []probe) {
 			}
 		}
 	}
+	for link, froms := range realPeers[:2] { // neighbours may send what no router would
+		for _, from := range froms {
+			for _, p := range realPorts {
+				// What is translated for all addresses is so for this one, too.
+				if p.network == "tcp" && p.port != 8080 && p.port != 8444 && !strings.Contains(from, ":") {
+					out = append(out, probe{network: p.network, from: from, link: realLinks[link], to: "127.0.0.1", port: p.port})
+				}
+			}
+		}
+	}
 	return out
 }
 
@@ -262,7 +275,8 @@ func (h *realHost) probes() (out []probe) {
 // it was for, if it was for that of another link: docker-proxy carries them, and whoever
 // asked does not take them.
 func (h *realHost) mute(p portOf, link string, six bool) bool {
-	return p == portOf{"udp", 8053} && (six && !h.six || link == "docker0")
+	everywhere := slices.ContainsFunc(h.published, func(x publication) bool { return x.portOf() == p && x.addr == "" })
+	return p == portOf{"udp", 8053} && everywhere && (six && !h.six || link == "docker0")
 }
 
 // measure tries.
@@ -322,7 +336,7 @@ func (a *realAudit) says(p probe) bool {
 	to, six := netip.MustParseAddr(p.to), strings.Contains(p.to, ":")
 	for _, d := range a.Doors {
 		if d.Protocol != p.network || d.Port != p.port || d.Local || !slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool {
-			return a == to || a.IsUnspecified() && a.Is6() == six
+			return a == to || a.IsUnspecified() && a.Is6() == six && !to.IsLoopback()
 		}) {
 			continue
 		}

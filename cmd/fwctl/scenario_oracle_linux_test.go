@@ -27,6 +27,9 @@ func (h *realHost) doors(a *realAudit) {
 		if d.Untold || d.More {
 			h.Errorf("%d/%s: not all is told", d.Port, d.Protocol)
 		}
+		if h.redirect && d.Port == 8444 { // where nothing waits
+			continue
+		}
 		for _, x := range d.Addresses {
 			told = append(told, fmt.Sprintf("%s %d %s", d.Protocol, d.Port, x))
 		}
@@ -106,18 +109,24 @@ func (h *realHost) behind(p portOf, probes []probe) behind {
 	}
 	for _, x := range h.published {
 		switch {
-		case x.network != p.network || x.port != p.port:
+		case x.portOf() != p:
 		case x.addr == "":
 			outside("0.0.0.0", "::")
 		default:
 			outside(x.addr)
 		}
 	}
+	if h.redirect && p.port == 8444 {
+		outside("0.0.0.0")
+	}
 	for _, x := range probes {
 		if x.in && x.network == p.network && x.port == p.port {
 			b.in = append(b.in, x)
 			six := strings.Contains(x.to, ":")
 			b.any4, b.any6 = b.any4 || !six, b.any6 || six
+			if x.to == "127.0.0.1" && !slices.Contains(b.addrs, x.to) { // no longer for this host alone
+				b.addrs = append(b.addrs, x.to)
+			}
 		}
 	}
 	if h.held != nil {
@@ -143,6 +152,10 @@ func (p *realPolicy) allows(x probe) bool {
 	return slices.ContainsFunc(p.services, func(s *realService) bool {
 		return s.network == x.network && s.port == x.port && s.opens() && holdsAddr(s.from, x.from) && holdsAddr(s.to, x.to)
 	})
+}
+
+func (p *realPolicy) names(port uint16) bool {
+	return slices.ContainsFunc(p.services, func(s *realService) bool { return s.port == port })
 }
 
 // findings holds what the audit found against what the measured and the drawn amount
@@ -219,7 +232,7 @@ func (b *behind) codes(h *realHost) (out []string) {
 		}
 	}
 	add(programs > 1, "FW108")
-	if h.held == nil {
+	if h.held == nil || s == nil && b.port == 8444 && h.held.names(22) { // where it leads is judged
 		return out
 	}
 	excess := slices.ContainsFunc(b.in, func(p probe) bool {
