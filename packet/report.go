@@ -256,7 +256,7 @@ func (s *Space) Class(name string) string {
 // By is the condition of packets that come by an interface of that name, whether a rule
 // names it or not: those by others that rules take for the same fit, too.
 func (s *Space) By(name string) Cond {
-	return In{FieldIn, Ranges{Single(Number(uint64(s.classOf(name))))}}
+	return In{FieldIn, Ranges{Single(Number(s.classOf(name)))}}
 }
 
 // String writes the group on one line: "8000/tcp from 10.0.0.0/8".

@@ -73,7 +73,7 @@ var (
 	realLinks = []string{"mgmt0", "dmz0", "docker0"}
 	realOwn   = [][]string{{"10.77.0.1", "2001:db8:77::1"}, {"10.78.0.1", "2001:db8:78::1"}, {"172.17.0.1", "fd00:d0c::1"}}
 	realPeers = [][]string{
-		{"10.77.0.2", "10.77.0.3", "10.77.0.4", "198.51.100.7", "203.0.113.9", "2001:db8:77::2", "2001:db8:77::3", "2001:db8:77::4", "2001:db8:9::7", "2001:db8:a::9"},
+		{"10.77.0.2", "10.77.0.3", "10.77.0.4", "198.51.100.7", "203.0.113.9", "2001:db8:77::2", "2001:db8:77::3", "2001:db8:77::4", "2001:db8:9::7", "2001:db8:a::9", "fd00:99::9"},
 		{"10.78.0.2", "2001:db8:78::2"},
 		{"172.17.0.66", "fd00:d0c::66"},
 	}
@@ -120,7 +120,7 @@ ip route add default via 10.77.0.2; ip -6 route add default via 2001:db8:77::2
 const realPeerNetwork = `
 ip link set lo up; ip link set up1 up
 for a in 10.77.0.3/24 10.77.0.4/24 198.51.100.7/32 203.0.113.9/32; do ip address add $a dev up0; done
-for a in 2001:db8:77::2/64 2001:db8:77::3/64 2001:db8:77::4/64 2001:db8:9::7/128 2001:db8:a::9/128; do ip address add $a dev up0 nodad; done
+for a in 2001:db8:77::2/64 2001:db8:77::3/64 2001:db8:77::4/64 2001:db8:9::7/128 2001:db8:a::9/128 fd00:99::9/128; do ip address add $a dev up0 nodad; done
 ip address add 10.78.0.2/24 dev up1; ip address add 2001:db8:78::2/64 dev up1 nodad
 ip route add 10.77.0.0/24 dev up0 table 77; ip route add default via 10.77.0.1 dev up0 table 77
 ip route add 10.78.0.0/24 dev up1 table 78; ip route add default via 10.78.0.1 dev up1 table 78
