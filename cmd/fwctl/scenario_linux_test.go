@@ -209,9 +209,12 @@ type realAudit struct {
 			From, In, To []string
 		}
 	}
-	Findings []struct{ Code, Severity, Door, Section, Summary, Packet string }
-	Notes    []string
-	text     string
+	Findings []struct {
+		Code, Severity, Door, Section, Summary, Packet string
+		Evidence                                       []string
+	}
+	Notes []string
+	text  string
 }
 
 // audit runs the program on the host.

@@ -90,6 +90,7 @@ type behind struct {
 	in      []probe // those that get in
 	any4    bool
 	any6    bool
+	wanted  [2]bool // by the family: the policy lets some in
 }
 
 func (h *realHost) behind(p portOf, probes []probe) behind {
@@ -130,22 +131,36 @@ func (h *realHost) behind(p portOf, probes []probe) behind {
 		}
 	}
 	if h.held != nil {
-		for _, s := range h.held.services {
-			if s.portOf == p {
-				b.service = s
-			}
-		}
+		h.meant(&b, probes)
 	}
 	return b
+}
+
+// meant adds what the policy says of the port.
+func (h *realHost) meant(b *behind, probes []probe) {
+	for _, s := range h.held.services {
+		if s.portOf == b.portOf {
+			b.service = s
+		}
+	}
+	for _, x := range probes {
+		six := strings.Contains(x.to, ":")
+		waits := slices.Contains(b.addrs, x.to) || slices.Contains(b.addrs, []string{"0.0.0.0", "::"}[b2u(six)])
+		if (portOf{x.network, x.port}) == b.portOf && waits && h.held.admits(x) {
+			b.wanted[b2u(six)] = true
+		}
+	}
 }
 
 func (w realProgram) portOf() portOf { return portOf{w.network, w.port} }
 
 // allows reports whether a policy lets the probe in, by itself.
 func (p *realPolicy) allows(x probe) bool {
-	if p.published == "enforce" && x.link == "docker0" {
-		return true
-	}
+	return p.published == "enforce" && x.link == "docker0" || p.admits(x)
+}
+
+// admits reports whether a service lets the probe in.
+func (p *realPolicy) admits(x probe) bool {
 	if p.blocked != nil && holdsAddr(p.blocked, x.from) {
 		return false
 	}
@@ -168,10 +183,17 @@ func (h *realHost) findings(a *realAudit, probes []probe) {
 		if about == "" {
 			about = f.Section
 		}
-		if f.Severity == "critical" && f.Code < "FW103" && f.Packet == "" {
+		if f.Packet == "" && slices.Contains([]string{"FW101", "FW102", "FW104", "FW105", "FW116"}, f.Code) {
 			h.Errorf("no packet shows %s %s", f.Code, f.Door)
 		}
-		got = append(got, strings.TrimSpace(f.Code+" "+about))
+		if len(f.Evidence) == 0 {
+			h.Errorf("nothing is told of %s %s", f.Code, about)
+		}
+		code := f.Code
+		if f.Severity == "note" && code == "FW116" { // the policy closes it
+			code = "note " + code
+		}
+		got = append(got, strings.TrimSpace(code+" "+about))
 	}
 	for _, p := range realPorts {
 		b := h.behind(p, probes)
@@ -186,7 +208,7 @@ func (h *realHost) findings(a *realAudit, probes []probe) {
 	slices.Sort(want)
 	slices.Sort(got)
 	for _, w := range want {
-		code, _, _ := strings.Cut(w, " ")
+		code, _, _ := strings.Cut(strings.TrimPrefix(w, "note "), " ")
 		h.counts[code]++
 	}
 	if want, got = slices.Compact(want), slices.Compact(got); !slices.Equal(want, got) {
@@ -224,7 +246,9 @@ func (b *behind) codes(h *realHost) (out []string) {
 		return out
 	}
 	s, reached := b.service, b.any4 || b.any6
-	add(slices.Contains(b.addrs, "0.0.0.0") && slices.Contains(b.addrs, "::") && b.any4 != b.any6, "FW116")
+	if slices.Contains(b.addrs, "0.0.0.0") && slices.Contains(b.addrs, "::") && b.any4 != b.any6 {
+		out = append(out, map[bool]string{false: "FW116", true: "note FW116"}[s != nil && b.wanted == [2]bool{b.any4, b.any6}])
+	}
 	programs := 0
 	for _, w := range b.waits {
 		if slices.ContainsFunc(w.addrs, func(a string) bool { return slices.Contains(b.addrs, a) }) {
@@ -245,7 +269,7 @@ func (b *behind) codes(h *realHost) (out []string) {
 	if s == nil {
 		return out
 	}
-	add(s.opens() && !reached, "FW105")
+	add(b.wanted != [2]bool{} && !reached, "FW105")
 	add(b.ownedByOther(), "FW106")
 	add(b.listensMore(), "FW107")
 	return out
