@@ -180,3 +180,15 @@ func TestOfAnotherAddress(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 }
+
+// Packets of containers, of which a policy says nothing, are none that it lets in.
+func TestContainersAreNotMeant(t *testing.T) {
+	s := scene{
+		policy: "[defaults]\npublished = \"enforce\"\ncontainer_interfaces = [\"docker0\"]\n" + strings.Replace(openWeb, "any", "198.51.100.7", 1),
+		rules4: ":INPUT DROP [0:0]\n-A INPUT -i docker0 -p tcp -m tcp --dport 8000 -j ACCEPT\n", rules6: ":INPUT DROP [0:0]\n",
+		listeners: []live.Listener{owned("[2001:db8:1::10]:8000", tcp, "web", "www")},
+	}
+	if r := s.report(t, ""); len(r.of("FW105")) > 0 {
+		t.Errorf("a service for IPv4 opens a port of IPv6: %+v", r.Findings)
+	}
+}

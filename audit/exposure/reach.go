@@ -254,7 +254,10 @@ func (h *host) reach(r *Report, d *Door) error {
 func (h *host) meant(d *Door, over, in packet.Node) (err error) {
 	wanted := packet.False
 	if h.Policy != nil {
-		if wanted, err = h.space.And(h.allowed, over); err != nil {
+		if wanted, err = h.space.And(h.allowed, over); err == nil {
+			wanted, err = h.space.And(wanted, h.outside) // of others it says nothing
+		}
+		if err != nil {
 			return err
 		}
 	}
