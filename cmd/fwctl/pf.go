@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fwctl/fwctl/adopt"
@@ -86,6 +87,15 @@ func (t *pfText) unreadLines() []*pf.Unread {
 	return out
 }
 
+// included names the files that the text reads in its place and that are not read here.
+func (t *pfText) included() []pf.Problem {
+	var out []pf.Problem
+	for _, i := range t.Includes() {
+		out = append(out, pf.Problem{Line: i.Line, Text: fmt.Sprintf("include %q: the file is not read", i.File)})
+	}
+	return out
+}
+
 // beside are the anchors whose rules the text does not have.
 func (t *pfText) beside() []string {
 	var out []string
@@ -114,7 +124,7 @@ func (g *global) pfSide(s *compare.Side, q *compare.Question, file string, f com
 	g.pfLint(t)
 	s.Filter = func(hook packet.Hook, is6 bool) *packet.Filter { return pf.Filter(t.Config, hook, is6, t.opt) }
 	s.Beside = t.beside()
-	for _, p := range t.Problems {
+	for _, p := range slices.Concat(t.Problems, t.included()) {
 		s.Unread = append(s.Unread, t.where(p))
 	}
 	overPF(q)
@@ -150,7 +160,7 @@ func (g *global) pfRuleset(file string, f importFlags) (*adopt.Ruleset, error) {
 		Over: func(is6 bool) packet.Cond { return pf.Comparable(packet.Input, is6) },
 		V4:   pf.Filter(t.Config, packet.Input, false, t.opt), V6: pf.Filter(t.Config, packet.Input, true, t.opt),
 	}
-	for _, p := range t.Problems {
+	for _, p := range slices.Concat(t.Problems, t.included()) {
 		rs.Left = append(rs.Left, adopt.Left{Line: p.Line, Rule: t.line(p.Line), Reason: p.Text})
 	}
 	for _, p := range t.Lint() {

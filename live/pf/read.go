@@ -134,6 +134,10 @@ func (c *Conn) tables(ctx context.Context, h *Held) {
 			if _, known := contents[k]; known {
 				continue
 			}
+			if strings.Contains("/"+a, "/_") { // pfctl prints no name that it made up
+				h.Unread = append(h.Unread, fmt.Sprintf("table <%s> in an anchor without a name", name))
+				continue
+			}
 			entries, err := c.table(ctx, a, name)
 			switch {
 			case err == nil:

@@ -166,7 +166,11 @@ func (d *draw) options(action, proto, family string) string {
 		out = append(out, "flags "+d.one("S/SA", "any", "S/SAFR", "/R", "A/A"))
 	}
 	if d.chance(6) {
-		out = append(out, d.one("user root", "user { 0, >= 1000 }", "probability 50%"))
+		unknown := []string{"user root", "user { 0, >= 1000 }"}
+		if !d.apart {
+			unknown = append(unknown, "probability 50%")
+		}
+		out = append(out, d.one(unknown...))
 		if strings.Contains(out[len(out)-1], "user") && !strings.Contains(proto, "tcp") && !strings.Contains(proto, "udp") || strings.Contains(proto, "igmp") {
 			out = out[:len(out)-1]
 		}

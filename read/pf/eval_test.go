@@ -1,6 +1,7 @@
 package pf_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -171,11 +172,42 @@ func (m *machine) ruleMatches(r *pf.Rule, c *crossing) bool {
 		return false
 	}
 	for _, u := range r.Unknown {
+		if strings.HasPrefix(u, "probability") { // each rule throws its own dice
+			u += " of rule `" + m.text(r) + "`"
+			if n := m.before(r); n > 0 {
+				u += fmt.Sprintf(", the %dth like it", n+1)
+			}
+		}
 		if !m.holds(u) {
 			return false
 		}
 	}
 	return true
+}
+
+func (m *machine) text(r *pf.Rule) string {
+	return strings.TrimSuffix((&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{r}}).Print(), "\n")
+}
+
+// before counts the rules before that say the same.
+func (m *machine) before(r *pf.Rule) int {
+	n, found := 0, false
+	var count func(lines []pf.Statement)
+	count = func(lines []pf.Statement) {
+		for _, l := range lines {
+			switch l := l.(type) {
+			case *pf.Anchor:
+				count(l.Body)
+			case *pf.Rule:
+				found = found || l == r
+				if !found && m.text(l) == m.text(r) {
+					n++
+				}
+			}
+		}
+	}
+	count(m.Lines)
+	return n
 }
 
 // answers reports whether the packet is an answer of ICMP, which opens no state on
@@ -208,7 +240,11 @@ func (m *machine) matches(r pf.Match, c *crossing) bool {
 		return false
 	}
 	if r.Received != nil {
-		by := c.out && c.received != "" && (r.Received.Name == "any" || m.onName(r.Received.Name, c.received))
+		came := c.iface
+		if c.out {
+			came = c.received
+		}
+		by := came != "" && m.onName(r.Received.Name, came)
 		if by == r.Received.Not {
 			return false
 		}
@@ -288,7 +324,7 @@ func (m *machine) ofInterface(h pf.Host, a netip.Addr) bool {
 			}
 			first = false
 			switch {
-			case slices.Contains(h.Mods, "network") && p.Contains(a),
+			case slices.Contains(h.Mods, "network") && p.Contains(a) && !p.Addr().IsLinkLocalUnicast(),
 				slices.Contains(h.Mods, "broadcast") && a.Is4() && p.Bits() < 31 && a == lastOf(p),
 				!slices.Contains(h.Mods, "network") && !slices.Contains(h.Mods, "broadcast") && p.Addr() == a:
 				return true
@@ -336,8 +372,9 @@ func (m *machine) antispoof(a *pf.Antispoof, c *crossing, v *verdict) bool {
 		return false
 	}
 	for _, i := range a.On {
+		lo := i.Name == "lo" || i.Name == "lo0" // whose addresses are not refused elsewhere
 		spoofed := !m.onName(i.Name, c.iface) && m.ofInterface(pf.Host{Kind: pf.DynamicHost, Name: i.Name, Mods: []string{"network"}}, c.Src)
-		if spoofed || m.ofInterface(pf.Host{Kind: pf.DynamicHost, Name: i.Name}, c.Src) {
+		if spoofed || !lo && m.ofInterface(pf.Host{Kind: pf.DynamicHost, Name: i.Name}, c.Src) {
 			v.outcome, v.matched, v.apply = packet.OutcomeDrop, true, nil
 			if a.Quick {
 				return true

@@ -38,6 +38,12 @@ func (c *Config) expandLines(lines []Statement) []Statement {
 // sources and destinations, the last changing first.
 func (c *Config) expandRule(s *Rule) []Statement {
 	var out []Statement
+	for _, half := range s.binatHalves() {
+		out = append(out, c.expandRule(half)...)
+	}
+	if out != nil {
+		return out
+	}
 	for _, m := range s.combinations() {
 		r := *s
 		r.Match, r.Types = m, m.Types

@@ -2,6 +2,7 @@ package pf
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -92,7 +93,10 @@ type reader struct {
 	filter *packet.Filter
 
 	tables   map[string]map[string]*Table // by anchor and name
-	limited  map[string]*Rule             // the rule that fills a table with sources over its limit; nil: several
+	limited  map[string]*Rule             // by anchor and table: the rule that fills it with sources over its limit; nil: several
+	fills    []fill                       // the rules that fill tables
+	nth      map[*Rule]int                // how many rules before say the same, of those that count packets or throw dice
+	same     map[string]int               // how many say the same
 	skip     []Iface                      // set skip
 	tags     []string                     // that some rule asks for, in order
 	ordered  bool                         // rules depend on what earlier ones did to the packet
@@ -108,14 +112,22 @@ type reader struct {
 	anchor    string        // whose rules are read
 }
 
+// fill is a rule of an anchor that fills a table.
+type fill struct {
+	anchor, table string
+	rule          *Rule
+}
+
 // survey notes what counts for the whole text, wherever it stands.
 func (r *reader) survey(lines []Statement) {
 	r.tables, r.limited = map[string]map[string]*Table{}, map[string]*Rule{}
+	r.nth, r.same = map[*Rule]int{}, map[string]int{}
 	r.loopback = []string{"lo"}
 	for _, name := range r.opt.Skip {
 		r.skip = append(r.skip, Iface{Name: name})
 	}
 	r.surveyIn("", lines)
+	r.surveyFills()
 	for _, l := range r.opt.Links {
 		r.isLoopback(l.Name)
 	}
@@ -137,43 +149,56 @@ func (r *reader) surveyIn(anchor string, lines []Statement) {
 				r.skip = append(r.skip, skipped(s.Words[1:])...)
 			}
 		case *Rule:
-			r.surveyRule(s)
+			r.surveyRule(s, anchor)
 		case *Translation:
 			r.surveyMatch(s.Match)
 		case *Anchor:
 			r.surveyMatch(s.Match)
-			r.surveyIn(join(anchor, s.Name), r.body(s))
+			r.surveyIn(within(anchor, s), r.body(s, anchor))
 		}
 	}
 }
 
-// join is the path of an anchor within another; "x/*" stands for what is below x.
-func join(anchor, name string) string {
-	switch {
-	case anchor == "":
-		return name
-	case name == "":
-		return anchor
+// within is the path of an anchor that stands in another, from the main rules on.
+// What a wildcard is for stands beside its star: pfctl prints "x/y" as y in "x/*".
+func within(outer string, a *Anchor) string {
+	name := firstOf(a.Name, a.made)
+	if rest, absolute := strings.CutPrefix(name, "/"); absolute {
+		return rest
 	}
-	return strings.TrimSuffix(anchor, "/*") + "/" + name
+	return path.Join(strings.TrimSuffix("/"+outer, "/*"), name)[1:]
 }
 
-func (r *reader) surveyRule(s *Rule) {
+func (r *reader) surveyRule(s *Rule, anchor string) {
 	r.surveyMatch(s.Match)
 	if s.Action == Matches && r.crosses(s.Dir) {
 		r.ordered = r.ordered || slices.ContainsFunc(s.Translate, func(t Translate) bool {
-			return t.Kind != "nat-to" || r.crosses(Out) && s.Dir != In
+			return t.Kind == "rdr-to" || t.Kind == "binat-to" || t.Kind == "nat-to" && r.crosses(Out) && s.Dir != In
 		})
 	}
 	for _, rate := range s.Rates {
-		if rate.Overload == "" {
+		if rate.Overload != "" {
+			r.fills = append(r.fills, fill{anchor, rate.Overload, s})
+		}
+	}
+	if slices.ContainsFunc(s.Unknown, ofRule) {
+		text := r.ruleText(s)
+		if _, known := r.nth[s]; !known {
+			r.nth[s] = r.same[text]
+			r.same[text]++
+		}
+	}
+}
+
+// surveyFills finds for each table the rule that fills it, when all tables are known.
+func (r *reader) surveyFills() {
+	for _, f := range r.fills {
+		key := r.home(f.anchor, f.table) + " " + f.table
+		if other, known := r.limited[key]; known && other != f.rule && (other == nil || !sameLimit(other, f.rule)) {
+			r.limited[key] = nil
 			continue
 		}
-		if other, known := r.limited[rate.Overload]; known && (other == nil || !sameLimit(other, s)) {
-			r.limited[rate.Overload] = nil
-			continue
-		}
-		r.limited[rate.Overload] = s
+		r.limited[key] = f.rule
 	}
 }
 
@@ -216,14 +241,14 @@ func skipped(words []string) []Iface {
 
 // body returns the rules of an anchor: those in its braces, else those that the
 // host has loaded.
-func (r *reader) body(a *Anchor) []Statement {
+func (r *reader) body(a *Anchor, outer string) []Statement {
 	if a.Inline {
 		return a.Body
 	}
 	if r.opt.Anchors == nil || a.Name == "" {
 		return nil
 	}
-	if c, ok := r.opt.Anchors(a.Name); ok && c != r.Config {
+	if c, ok := r.opt.Anchors(within(outer, a)); ok && c != r.Config {
 		return c.Lines
 	}
 	return nil
@@ -240,6 +265,22 @@ func (c *Config) Anchors() []string {
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Includes are the lines that read other files in their place. What stands there is not
+// known: Filter takes it for a named unknown.
+func (c *Config) Includes() []*Include {
+	var out []*Include
+	collect := func(lines []Statement) {
+		for _, s := range lines {
+			if i, ok := s.(*Include); ok {
+				out = append(out, i)
+			}
+		}
+	}
+	collect(c.Lines)
+	eachAnchor(c.Lines, func(a *Anchor) { collect(a.Body) })
+	return out
 }
 
 func eachAnchor(lines []Statement, f func(*Anchor)) {
@@ -343,6 +384,8 @@ func (r *reader) statements(lines []Statement, guard packet.Cond) {
 			r.antispoof(s, guard)
 		case *Unread:
 			r.unread(s, guard)
+		case *Include:
+			r.unread(&Unread{s.Line, "include " + quote(s.File)}, guard)
 		case *Anchor:
 			if s.Keyword == "anchor" {
 				r.anchored(s, guard)
@@ -377,8 +420,9 @@ func (r *reader) anchored(a *Anchor, guard packet.Cond) {
 		return
 	}
 	outer, before, later := r.anchor, len(r.decisions), len(r.later)
-	r.anchor = join(outer, a.Name)
-	r.statements(r.body(a), guarded(guard, r.match(a.Match, "")))
+	guard = guarded(guard, r.match(a.Match, "")) // its tables are those of the rules around it
+	r.anchor = within(outer, a)
+	r.statements(r.body(a, outer), guard)
 	r.anchor = outer
 	switch {
 	case !a.Quick:
@@ -407,11 +451,20 @@ func reversed(steps []packet.Step) []packet.Step {
 }
 
 func (r *reader) rule(s *Rule, guard packet.Cond) {
+	if halves := s.binatHalves(); halves != nil {
+		for _, half := range halves {
+			r.rule(half, guard)
+		}
+		return
+	}
 	if !r.applies(s.Match) {
 		return
 	}
 	place := packet.Place{Source: "pf", Chain: r.ruleset(), Line: s.Line, Name: s.Label, Text: r.ruleText(s)}
 	cond, decision := guarded(guard, r.ruleCond(s)), r.decision(s, place)
+	if s.Action == Matches && r.leaves(s) {
+		r.decide(packet.Step{Cond: cond, Outcome: packet.OutcomeUnknown, Place: place})
+	}
 	if s.Action == Matches && s.Quick {
 		// No manual says what comes behind it.
 		r.decide(packet.Step{Cond: packet.All{cond, r.unknown("a quick match ends the evaluation", true)}, Outcome: packet.OutcomeUnknown, Place: place})
@@ -442,8 +495,11 @@ func (r *reader) inOrder(s *Rule, cond packet.Cond, decision packet.Step) {
 		r.decisions = append(r.decisions, decision)
 		step.Writes = []packet.Write{mark(packet.FieldCTMark, len(r.decisions))}
 	}
-	if i, asked := slices.BinarySearch(r.tags, s.Tag); asked {
+	switch i, asked := slices.BinarySearch(r.tags, s.Tag); {
+	case asked:
 		step.Writes = append(step.Writes, mark(packet.FieldMark, i+1))
+	case s.Tag != "": // for which no rule asks, in the place of one
+		step.Writes = append(step.Writes, mark(packet.FieldMark, 0))
 	}
 	r.chain.Rules = append(r.chain.Rules, step)
 }
@@ -487,9 +543,10 @@ func (r *reader) decision(s *Rule, place packet.Place) packet.Step {
 // leaves reports whether something else than the rules says what becomes of
 // packets that the rule passes.
 func (r *reader) leaves(s *Rule) bool {
-	forced := s.Route != "" && r.dir == In && s.Route[:5] == "route"
+	forced := strings.HasPrefix(s.Route, "route-to") || strings.HasPrefix(s.Route, "fastroute")
 	af := slices.ContainsFunc(s.Translate, func(t Translate) bool { return t.Kind == "af-to" })
-	return forced || af || len(s.Divert) > 13 && s.Divert[:13] == "divert-packet"
+	diverted := strings.HasPrefix(s.Divert, "divert-packet") || strings.HasPrefix(s.Divert, "divert-to") && r.hook != packet.Input
+	return forced || af || diverted
 }
 
 // answers are the cases of a refusal that is answered: TCP gets a reset, UDP an
@@ -561,7 +618,7 @@ func eachTable(lines []Statement, anchor string, f func(anchor, name string)) {
 			match(s.Match)
 		case *Anchor:
 			match(s.Match)
-			eachTable(s.Body, join(anchor, s.Name), f)
+			eachTable(s.Body, within(anchor, s), f)
 		}
 	}
 }

@@ -46,7 +46,10 @@ func (r *reader) host(h Host, dst bool) packet.Cond {
 	}
 	c := r.positive(h, dst)
 	if h.Not {
-		return packet.Not{Cond: c}
+		c = packet.Not{Cond: c}
+	}
+	if h.Zone != "" { // the rule is for that interface
+		c = packet.All{c, r.iface(h.Zone, r.dir == Out)}
 	}
 	return c
 }
@@ -95,14 +98,17 @@ func (r *reader) addresses(h Host, dst bool) packet.Cond {
 
 // interfaceAddresses is a test for addresses that are known with the interfaces
 // alone. Without parentheses each is a literal in a rule of its own: negated, they
-// are a list.
+// are a list, and where there is none, neither is a rule.
 func (r *reader) interfaceAddresses(h Host, dst bool) packet.Cond {
 	rs, known := r.interfaceRanges(h)
 	if !known {
 		return r.unknown(side(dst)+" is "+Host{Kind: h.Kind, Name: h.Name, Mods: h.Mods, Bits: h.Bits}.String(), true)
 	}
-	if h.Kind == NamedHost && h.Not && len(rs) > 1 {
+	switch {
+	case h.Kind == NamedHost && h.Not && len(rs) > 1:
 		return packet.Never // of which the negation is everything
+	case h.Kind == NamedHost && h.Not && len(rs) == 0:
+		return packet.All{} // of which the negation is nothing
 	}
 	return packet.In{Field: addrField(dst), Set: packet.NewRanges(rs...)}
 }
@@ -125,11 +131,11 @@ func (r *reader) interfaceRanges(h Host) (rs []packet.Range, known bool) {
 
 func (r *reader) linkRanges(l packet.Link, h Host) []packet.Range {
 	var rs []packet.Range
+	has := func(m string) bool { return slices.Contains(h.Mods, m) }
 	for _, p := range l.Addrs {
-		if p.Addr().Is6() != r.is6 {
+		if p.Addr().Is6() != r.is6 || has("network") && linkLocal(p) || has("0") && linkLocal(p) && r.Dialect == FreeBSD {
 			continue
 		}
-		has := func(m string) bool { return slices.Contains(h.Mods, m) }
 		bits := p.Addr().BitLen()
 		switch {
 		case has("broadcast"):
@@ -150,16 +156,41 @@ func (r *reader) linkRanges(l packet.Link, h Host) []packet.Range {
 	return rs
 }
 
-// table is a test for a table: of the anchor, else of the main rules.
+// linkLocal reports whether an address is one that the kernel leaves out of the
+// networks of an interface (pfi_instance_add in pf_if.c).
+func linkLocal(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() }
+
+// table is a test for a table: of the anchor, else of the main rules. One that is
+// filled by rules holds what the text says, and sources over their limit.
 func (r *reader) table(name string, dst bool) packet.Cond {
-	if s, ok := r.limited[name]; ok && s != nil {
-		if c, ok := r.unspent(s); ok && !dst {
-			return packet.Not{Cond: c}
+	inTable := r.unknown(side(dst)+" is in table <"+name+">", true)
+	s, filled := r.limited[r.home(r.anchor, name)+" "+name]
+	if !filled {
+		return r.held(name, dst, inTable)
+	}
+	if c, ok := r.unspent(s); ok && !dst {
+		inTable = packet.Not{Cond: c}
+		if r.opt.Tables != nil { // what the kernel holds now is who is over it now
+			return inTable
 		}
 	}
+	return packet.Any{inTable, r.held(name, dst, packet.Never)}
+}
+
+// home is the anchor whose table of a name the rules of an anchor ask: "" for the main
+// rules.
+func (r *reader) home(anchor, name string) string {
+	if _, found, _ := r.tableEntries(anchor, name); found {
+		return anchor
+	}
+	return ""
+}
+
+// held is a test for what a table holds; other is it if that is not known.
+func (r *reader) held(name string, dst bool, other packet.Cond) packet.Cond {
 	t := r.contents(name)
 	if !t.known {
-		return r.unknown(side(dst)+" is in table <"+name+">", true)
+		return other
 	}
 	c := packet.Cond(packet.In{Field: addrField(dst), Set: t.set})
 	if t.self {

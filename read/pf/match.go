@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -32,12 +33,31 @@ func (r *reader) ruleCond(s *Rule) packet.Cond {
 		c = append(c, packet.Not{Cond: r.reply()})
 	}
 	for _, u := range s.Unknown {
-		c = append(c, r.unknown(u, false))
+		c = append(c, r.unknown(r.condition(s, u), false))
 	}
 	for _, o := range s.From.OS {
 		c = append(c, r.unknown("the source runs "+o, false))
 	}
 	return c
+}
+
+// ofRule reports whether a condition that no packet tells holds for a packet at one
+// rule and not at another.
+func ofRule(u string) bool {
+	name, _, _ := strings.Cut(u, " ")
+	return slices.Contains([]string{"probability", "max-pkt-rate", "once"}, name)
+}
+
+// condition is the name of one that no packet tells.
+func (r *reader) condition(s *Rule, u string) string {
+	if !ofRule(u) {
+		return u
+	}
+	u += " of rule `" + r.ruleText(s) + "`"
+	if n := r.nth[s]; n > 0 {
+		u += fmt.Sprintf(", the %dth like it", n+1)
+	}
+	return u
 }
 
 // kind is the word of the rule, if its flags have a default: pass with state.
@@ -166,15 +186,13 @@ func (p PortOp) ranges() []packet.Range {
 	return span(lo, hi)
 }
 
-// received is a test of the interface by which a packet that goes out came in.
+// received is a test of the interface by which a packet came in, which at its way in
+// is the one that it crosses (pf_match_rcvif in pf.c).
 func (r *reader) received(i Iface) packet.Cond {
 	none := packet.Iface{Pattern: ""}
-	c := packet.Cond(packet.Not{Cond: none})
-	if i.Name != "any" {
-		c = packet.All{packet.Not{Cond: none}, r.iface(i.Name, false)}
-	}
+	c := packet.Cond(packet.All{packet.Not{Cond: none}, r.iface(i.Name, false)})
 	if r.dir == In {
-		c = packet.Never // it is asked on the way out
+		c = r.iface(i.Name, false)
 	}
 	if i.Not {
 		return packet.Not{Cond: c}

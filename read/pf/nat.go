@@ -2,6 +2,7 @@ package pf
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fwctl/fwctl/packet"
@@ -28,9 +29,9 @@ func (r *reader) translationsIn(c *packet.Chain, lines []Statement, guard packet
 			if s.Keyword == "anchor" || s.Keyword == "scrub-anchor" || s.Keyword == "dummynet-anchor" {
 				continue
 			}
-			outer := r.anchor
-			r.anchor = join(outer, s.Name)
-			r.translationsIn(c, r.body(s), guarded(guard, r.match(s.Match, "")))
+			outer, inner := r.anchor, guarded(guard, r.match(s.Match, ""))
+			r.anchor = within(outer, s)
+			r.translationsIn(c, r.body(s, outer), inner)
 			r.anchor = outer
 		}
 	}
@@ -43,7 +44,7 @@ func (r *reader) translation(c *packet.Chain, t *Translation, guard packet.Cond)
 	}
 	m := t.Match
 	if t.Kind == "binat" && dst {
-		m.From, m.To = Endpoint{}, Endpoint{Hosts: t.To} // the way back
+		m.From, m.To = Endpoint{Hosts: t.Match.To.Hosts}, Endpoint{Hosts: t.To} // the way back
 	}
 	w := printer{dialect: r.Dialect}
 	w.statement(t)
@@ -64,11 +65,27 @@ func (r *reader) translation(c *packet.Chain, t *Translation, guard packet.Cond)
 	c.Rules = append(c.Rules, step)
 }
 
+// binatHalves are the two rules that pfctl makes of one with binat-to: one for each
+// way. It is nil of other rules.
+func (s *Rule) binatHalves() []*Rule {
+	i := slices.IndexFunc(s.Translate, func(t Translate) bool { return t.Kind == "binat-to" })
+	if i < 0 {
+		return nil
+	}
+	t := s.Translate[i]
+	out, in := *s, *s
+	out.Dir, in.Dir = Out, In
+	out.Translate = []Translate{{Kind: "nat-to", To: t.To, Text: "static-port"}}
+	in.Translate = []Translate{{Kind: "rdr-to", To: s.From.Hosts}}
+	in.From, in.To = Endpoint{Hosts: s.To.Hosts}, Endpoint{Hosts: t.To}
+	return []*Rule{&out, &in}
+}
+
 // translated is what nat-to and rdr-to of a rule change when it decides.
 func (r *reader) translated(s *Rule) []packet.Write {
 	var ws []packet.Write
 	for _, t := range s.Translate {
-		if dst := t.Kind == "rdr-to"; dst == (r.dir == In) && (dst || t.Kind == "nat-to" || t.Kind == "binat-to") {
+		if dst := t.Kind == "rdr-to"; dst == (r.dir == In) && (dst || t.Kind == "nat-to") {
 			ws = append(ws, r.writes(dst, t.To, t.Port, t.String())...)
 		}
 	}
@@ -118,13 +135,18 @@ func (r *reader) single(hs []Host) (netip.Addr, bool) {
 }
 
 // antispoof is the two rules that it stands for: what has an address of the
-// interface's networks and comes by another, and what has the interface's own.
+// interface's networks and comes by another, and what has the interface's own. For the
+// loopback interface it is the first alone.
 func (r *reader) antispoof(a *Antispoof, guard packet.Cond) {
 	for _, i := range a.On {
-		for _, m := range []Match{
+		rules := []Match{
 			{On: []Iface{{i.Name, !i.Not}}, From: Endpoint{Hosts: []Host{{Kind: DynamicHost, Name: i.Name, Mods: []string{"network"}}}}},
 			{From: Endpoint{Hosts: []Host{{Kind: DynamicHost, Name: i.Name}}}},
-		} {
+		}
+		if i.Name == "lo" || slices.Contains(r.loopback, i.Name) || i.Name == "lo0" {
+			rules = rules[:1] // what the host says to itself comes from its own addresses
+		}
+		for _, m := range rules {
 			m.Dir, m.Quick, m.Log, m.Family = In, a.Quick, a.Log, a.Family
 			r.rule(&Rule{Line: a.Line, Action: Block, Match: m, Label: a.Label}, guard)
 		}

@@ -15,6 +15,11 @@ func Parse(text string, d Dialect) *Config {
 	p.advance()
 	p.config.Lines = p.statements(false)
 	p.unpersisted()
+	if i := strings.IndexByte(text, none); i >= 0 { // where pfctl ends, and so does the lexer
+		line := 1 + strings.Count(text[:i], "\n")
+		p.config.Lines = append(p.config.Lines, &Unread{line, "what stands behind a NUL byte"})
+		p.problem(line, "", "a NUL byte ends the text")
+	}
 	return p.config
 }
 
@@ -37,8 +42,10 @@ type parser struct {
 	config *Config
 	tok    token
 	depth  int      // of inline anchors
+	braces int      // inline anchors so far
 	stage  int      // the part of the file, in the order that FreeBSD enforces
 	answer string   // what `block` alone does here: set block-policy
+	states *Rule    // the options of set state-defaults; nil: none
 	words  []string // of the statement, as far as it was read
 	tables map[string]*Table
 	seen   []overload
@@ -284,14 +291,13 @@ func (p *parser) macroLine() Statement {
 	var values []string
 	for p.tok.kind == quoted || p.tok.kind == word {
 		values = append(values, p.tok.text)
-		// The macro counts from here on, and what is behind the line may use it.
-		p.macros[m.Name] = strings.Join(values, " ")
 		p.advance()
 	}
 	if len(values) == 0 {
 		p.refuse("%s where the value of macro %q belongs", p.tok, m.Name)
 	}
 	m.Value = strings.Join(values, " ")
+	p.macros[m.Name] = m.Value // no token of the next line is read yet
 	if strings.ContainsFunc(m.Name, func(c rune) bool { return c > 0x7f || c != '_' && !alnum(byte(c)) }) {
 		p.problem(m.Line, "use letters, digits and _", "macro %q can be defined but not used", m.Name)
 	}
@@ -310,9 +316,11 @@ func (p *parser) option() Statement {
 	if p.depth > 0 {
 		p.refuse("`set` cannot stand in the braces of an anchor")
 	}
-	p.enter(partOptions)
 	p.advance()
 	name := p.raw("an option")
+	if name != "skip" && name != "state-defaults" { // for which pfctl asks no order
+		p.enter(partOptions)
+	}
 	n, known := options[name]
 	switch {
 	case !known,
@@ -321,10 +329,30 @@ func (p *parser) option() Statement {
 		p.refuse("%s has no option %q", p.config.Dialect.system(), name)
 	}
 	o.Words = append([]string{name}, p.optionWords(n)...)
-	if name == "block-policy" {
+	switch name {
+	case "block-policy":
 		p.policy(o.Words[1])
+	case "state-defaults":
+		p.stateDefaults(o)
 	}
 	return o
+}
+
+// stateDefaults reads the options that rules have which say nothing of their state.
+func (p *parser) stateDefaults(o *Option) {
+	if p.states != nil {
+		p.refuse("state-defaults cannot be set twice")
+	}
+	sub := &parser{lexer: newLexer(strings.Join(o.Words[1:], " ")), config: p.config}
+	sub.line = o.Line
+	r := &Rule{}
+	for sub.advance(); sub.tok.kind != endOfText; {
+		if len(r.Options) > 0 {
+			sub.take(",")
+		}
+		sub.stateOption(r)
+	}
+	p.states, p.seen = r, append(p.seen, sub.seen...)
 }
 
 func (p *parser) policy(word string) {
@@ -432,6 +460,9 @@ func (p *parser) entries(t *Table) {
 
 func (p *parser) entry() Entry {
 	h := p.host()
+	if h.Zone != "" {
+		return Entry{Not: h.Not, Name: prefixText(h.Prefix, h.Zone)}
+	}
 	switch h.Kind {
 	case PrefixHost:
 		return Entry{Not: h.Not, Prefix: h.Prefix}
@@ -456,13 +487,27 @@ func (p *parser) antispoof() Statement {
 	p.advance()
 	a.Log, a.Quick = p.logQuick()
 	p.expect("for")
-	p.items(func() { a.On = append(a.On, p.iface()) })
+	p.items(func() { a.On = append(a.On, p.spoofed()) })
 	a.Family = p.family()
 	if p.take("label") {
 		a.Label = p.label()
 	}
 	return a
 }
+
+// spoofed reads an interface of antispoof; in parentheses its addresses are looked
+// up again when they change, which is no other meaning.
+func (p *parser) spoofed() Iface {
+	if !p.take("(") {
+		return p.iface()
+	}
+	i := p.iface()
+	p.expect(")")
+	return i
+}
+
+// deepestAnchor is how deep anchors may stand in anchors (PF_ANCHOR_STACK_MAX).
+const deepestAnchor = 64
 
 func (p *parser) anchor() Statement {
 	a := &Anchor{Line: p.tok.line, Keyword: p.tok.text}
@@ -493,7 +538,14 @@ func (p *parser) anchor() Statement {
 	}
 	if p.take("{") {
 		a.Inline = true
-		p.depth++
+		p.braces++
+		if a.Name == "" {
+			a.made = "_" + strconv.Itoa(p.braces)
+		}
+		if p.depth++; p.depth > deepestAnchor {
+			p.depth--
+			p.refuse("anchors stand more than %d deep in each other", deepestAnchor)
+		}
 		a.Body = p.statements(true)
 		p.depth--
 	}

@@ -127,7 +127,7 @@ func (t *Table) text() string {
 func (e Entry) String() string {
 	s := e.Name
 	if e.Prefix.IsValid() {
-		s = prefixText(e.Prefix)
+		s = prefixText(e.Prefix, "")
 	}
 	if e.Not {
 		return "!" + s
@@ -135,11 +135,12 @@ func (e Entry) String() string {
 	return s
 }
 
-func prefixText(p netip.Prefix) string {
+func prefixText(p netip.Prefix, zone string) string {
+	s := p.Addr().WithZone(zone).String()
 	if p.IsSingleIP() {
-		return p.Addr().String()
+		return s
 	}
-	return p.String()
+	return s + "/" + strconv.Itoa(p.Bits())
 }
 
 // words collects what is written of a rule.
@@ -255,7 +256,7 @@ func (h Host) String() string {
 	case AnyHost:
 		s = "any"
 	case PrefixHost:
-		s = prefixText(h.Prefix)
+		s = prefixText(h.Prefix, h.Zone)
 	case RangeHost:
 		s = h.Lo.String() + " - " + h.Hi.String()
 	case TableHost:

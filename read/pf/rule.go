@@ -19,6 +19,9 @@ func (p *parser) rule() Statement {
 	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("}") {
 		p.ruleOption(r)
 	}
+	if d := p.states; d != nil && r.Action == Pass && r.State == DefaultState {
+		r.State, r.Options, r.Rates = KeepState, slices.Clone(d.Options), slices.Clone(d.Rates)
+	}
 	p.consistent(r)
 	return r
 }
@@ -252,9 +255,6 @@ func (p *parser) endpoint() Endpoint {
 	case p.take("any"):
 	default:
 		p.items(func() { e.Hosts = append(e.Hosts, p.host()) })
-		if len(e.Hosts) == 1 && e.Hosts[0].Kind == AnyHost && !e.Hosts[0].Not {
-			e.Hosts = nil
-		}
 	}
 	if p.take("port") {
 		p.items(func() { e.Ports = append(e.Ports, p.portOp()) })
@@ -265,8 +265,6 @@ func (p *parser) endpoint() Endpoint {
 func (p *parser) host() Host {
 	h := Host{Not: p.take("!")}
 	switch {
-	case p.take("any"):
-		h.Kind = AnyHost
 	case p.take("no-route"):
 		h.Kind = NoRoute
 	case p.take("urpf-failed"):
@@ -329,7 +327,10 @@ func (p *parser) literal(h *Host) {
 		return
 	}
 	p.advance()
+	_, h.Zone, _ = strings.Cut(t.text, "%")
 	switch {
+	case h.Zone != "" && p.tok.is("-"):
+		p.refuse("the address %s with a zone begins no range", t.text)
 	case short && !p.tok.is("/"):
 		p.refuse("%q is no address; a network is written as 10/8", t.text)
 	case p.take("-"):
@@ -355,7 +356,7 @@ func parseAddr(s string) (a netip.Addr, short, ok bool) {
 		s = s[:zone]
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
-		return a.Unmap(), false, true
+		return a, false, true
 	}
 	parts := strings.Split(s, ".")
 	if zone >= 0 || len(parts) > 3 {

@@ -207,6 +207,7 @@ type Host struct {
 	Name     string       // of a table, an interface, a host, a route label
 	Mods     []string     // "network", "broadcast", "peer", "0"
 	Bits     int          // of a name with a mask: "(em0)/24"; 0 if it has none
+	Zone     string       // of a link-local PrefixHost: the interface that its rule is for
 	weighted string       // " weight 3"
 }
 
@@ -258,6 +259,7 @@ type Anchor struct {
 	Options []string // of scrub-anchor
 	Inline  bool     // the rules are here
 	Body    []Statement
+	made    string // the name that pfctl makes up for rules without one
 }
 
 // Load fills an anchor from a file.

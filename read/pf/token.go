@@ -15,6 +15,8 @@ const (
 	word   // letters, digits and most signs
 	quoted // "…"
 	bad    // no token: its text says why
+
+	macroName // $name: no token leaves the lexer as this
 )
 
 type token struct {
@@ -50,14 +52,14 @@ type lexer struct {
 	sources []source // the last is read first
 	line    int      // of the file
 	macros  map[string]string
-	left    int // how many more macros may be put in
+	left    int // how many more bytes macros may put in
 }
 
-// mostMacros bounds the work for macros that contain each other.
-const mostMacros = 100_000
+// mostExpanded bounds the work for macros that are long and used often.
+const mostExpanded = 4 << 20
 
 func newLexer(text string) *lexer {
-	return &lexer{sources: []source{{text: text}}, line: 1, macros: map[string]string{}, left: mostMacros}
+	return &lexer{sources: []source{{text: text}}, line: 1, macros: map[string]string{}, left: mostExpanded}
 }
 
 const none = 0
@@ -101,7 +103,7 @@ func (l *lexer) while(fits func(byte) bool) string {
 	return b.String()
 }
 
-func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 func alnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
@@ -116,8 +118,21 @@ func inWord(c byte) bool {
 // operators are the signs of two bytes.
 var operators = []string{"<>", "<=", "><", ">=", "!=", "->"}
 
-// next returns the next token.
+// next returns the next token. A macro's value is read in the place of its name.
 func (l *lexer) next() token {
+	for {
+		t := l.one()
+		if t.kind != macroName {
+			return t
+		}
+		if t = l.macro(); t.kind == bad {
+			return t
+		}
+	}
+}
+
+// one returns the next token, or says that a macro's name stands here.
+func (l *lexer) one() token {
 	l.while(blank)
 	c := l.peek()
 	if c == '#' {
@@ -134,13 +149,16 @@ func (l *lexer) next() token {
 	case c == '"' || c == '\'':
 		return l.quote(c)
 	case c == '$':
-		return l.macro()
+		return token{macroName, "$", at}
 	case strings.IndexByte("(){}<>!=/,", c) >= 0 || c == '-':
 		return l.sign(c)
 	case alnum(c) || c == ':' || c == '_' || c == '*' || c == '@' || c == '+' || c == '%':
 		return token{word, l.while(inWord), at}
 	}
 	l.skip()
+	if c == '\r' {
+		return l.bad("a carriage return: pfctl does not take the line ends of Windows")
+	}
 	return l.bad("a statement cannot have %q here", c)
 }
 
@@ -196,17 +214,22 @@ func (l *lexer) quote(end byte) token {
 	}
 }
 
-// macro puts the value of a macro in the place of its name.
+// macro puts the value of a macro in the place of its name; a bad token says why it
+// cannot.
 func (l *lexer) macro() token {
+	inside := len(l.sources) > 1
 	l.skip()
 	name := l.while(func(c byte) bool { return alnum(c) || c == '_' })
 	value, ok := l.macros[name]
 	if !ok {
 		return l.bad("macro %q is not defined", name)
 	}
-	if l.left--; l.left < 0 || len(l.sources) > 32 {
-		return l.bad("macro %q contains itself, or too much", name)
+	if inside { // in a macro pfctl takes the sign for itself
+		return l.bad("macro %q in the value of a macro: pfctl puts none in there", name)
+	}
+	if l.left -= len(value); l.left < 0 {
+		return l.bad("macro %q: macros put in more than %d bytes", name, mostExpanded)
 	}
 	l.sources = append(l.sources, source{text: value, name: name})
-	return l.next()
+	return token{kind: macroName}
 }

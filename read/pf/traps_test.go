@@ -70,7 +70,6 @@ func TestRefused(t *testing.T) {
 		{"pass in route-to 10.0.0.2 all", "all in a rule", openBSD},
 		{"pass in all route-to 10.0.0.2", "before the family", notOpen},
 		{"set reassemble yes", "no option", old},
-		{"pass in all\nset skip on lo0", "must be in order", notOpen},
 		{"pass in all\nset limit states 1", "must be in order", notOpen},
 		{"anchor \"x\" {\n set skip on lo0\n}", "braces of an anchor", nil},
 		{"anchor \"x\" {\n table <t> { 192.0.2.1 }\n}", "no table in the braces", notOpen},
@@ -80,13 +79,46 @@ func TestRefused(t *testing.T) {
 		{"anchor \"x\" {\npass in all\n", "not closed", nil},
 		{"pass in from 10.0.0.9 - 10.0.0.1 to any", "ends no range", nil},
 		{"pass in proto 0 all", "protocol 0", nil},
-		{"a = \"$a\"\npass in from $a to any", "contains itself", nil},
+		{"a = \"$a\"\npass in from $a to any", "puts none in there", nil},
+		{"b = \"10.0.0.1\"\na = \"$b\"\npass in from $a to any", "puts none in there", nil},
+		{"a = \"x\" $a", "is not defined", nil},
+		{"block in all\r", "carriage return", nil},
+		{"block in all\x00\npass in all", "NUL byte", nil},
+		{"pass in from { any, 192.0.2.1 } to any", "where an address belongs", nil},
+		{"pass in from ! any to any", "where an address belongs", nil},
+		{strings.Repeat("anchor \"x\" {\n", 65) + strings.Repeat("}\n", 65), "64 deep", nil},
+		{"set state-defaults nosuch", "no option of a state", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
+		{"set state-defaults no-sync\nset state-defaults sloppy", "cannot be set twice", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in from fe80::1%em0 - fe80::9 to any", "begins no range", nil},
 	} {
 		for _, d := range dialects {
 			ps := pf.Parse(c.text+"\n", d).Problems
 			said := slices.ContainsFunc(ps, func(p pf.Problem) bool { return strings.Contains(p.Text, c.says) && p.Line > 0 })
 			if want := c.on == nil || slices.Contains(c.on, d); said != want {
 				t.Errorf("%v, %q: %v", d, c.text, ps)
+			}
+		}
+	}
+}
+
+// What pfctl takes is taken, in each grammar.
+func TestTaken(t *testing.T) {
+	for _, c := range []trap{
+		{"pass in all\nset skip on lo0", "", nil},
+		{"antispoof quick for { (em0), lo0 }", "", nil},
+		{"pass in from fe80::1%em0 to any", "", nil},
+		{"table <t> { fe80::1%em0, fe80::%em0/64 }", "", nil},
+		{"set state-defaults sloppy, no-sync, max 100\npass in all", "", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
+		{strings.Repeat("anchor \"x\" {\n", 64) + strings.Repeat("}\n", 64), "", nil},
+	} {
+		for _, d := range dialects {
+			parsed := pf.Parse(c.text+"\n", d)
+			if want := c.on == nil || slices.Contains(c.on, d); (len(parsed.Problems) == 0) != want {
+				t.Errorf("%v, %q: %v", d, c.text, parsed.Problems)
+			}
+			text := parsed.Print()
+			if again := pf.Parse(text, d); len(parsed.Problems) == 0 && again.Print() != text {
+				t.Errorf("%v: %q prints as %q", d, text, again.Print())
 			}
 		}
 	}

@@ -1,0 +1,147 @@
+package pf_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/read/pf"
+)
+
+// kind compares the meaning of two texts for packets to the host, whatever grammar
+// they are in.
+func kind(t *testing.T, a, b string, d pf.Dialect, hook packet.Hook, is6 bool, opt pf.Options) packet.Comparison {
+	t.Helper()
+	fa, fb := pf.Filter(pf.Parse(a, d), hook, is6, opt), pf.Filter(pf.Parse(b, d), hook, is6, opt)
+	s := packet.NewSpace(is6, hostAddrs(is6), packet.DefaultBudget, fa, fb)
+	na, err := s.Build(fa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nb, err := s.Build(fb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff, err := s.Compare(na, nb, packet.True)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return diff.Kind
+}
+
+// Texts that look as if they meant the same, and do not: pf does otherwise, or nobody
+// can say what it does.
+func TestNotEqual(t *testing.T) {
+	known := pf.Options{Links: links, Groups: groups}
+	for _, c := range []struct {
+		a, b string
+		d    pf.Dialect
+		hook packet.Hook
+		is6  bool
+		opt  pf.Options
+	}{
+		// A file that is read in its place may say anything.
+		{a: "block in all\ninclude \"/etc/pf.more\"\n", b: "block in all\n"},
+		// Each rule throws its own dice: together these let a quarter in.
+		{a: "block in all\npass in proto udp all probability 50%\nblock in proto udp all probability 50%\n", b: "block in all\n"},
+		// Rules fill the table, whatever it holds at first.
+		{a: "table <bad> persist { }\npass in all\nblock in quick from <bad>\npass in proto tcp to port 22 keep state (max-src-conn 5, overload <bad>)\n",
+			b: "pass in all\nblock in quick from 198.51.100.1\npass in proto tcp to port 22 keep state (max-src-conn 5)\n"},
+		{a: "table <bad> persist { 198.51.100.1 }\npass in all\nblock in quick from <bad>\npass in proto tcp to port 22 keep state (max-src-conn-rate 5/1, overload <bad>) label x\n",
+			b: "table <bad> persist\npass in all\nblock in quick from <bad>\npass in proto tcp to port 22 keep state (max-src-conn-rate 5/1, overload <bad>) label x\n"},
+		{a: "pass in all\nblock in quick proto udp from <bad>\npass in proto tcp keep state (max-src-conn 5, overload <bad>)\n",
+			b: "pass in all\npass in proto tcp keep state (max-src-conn 5, overload <bad>)\n"},
+		// The zone of an address is the interface of its rule.
+		{a: "block in all\npass in from fe80::1%em0 to any\n", b: "block in all\npass in from fe80::1 to any\n", is6: true},
+		// An IPv4 address within IPv6 is none of IPv4.
+		{a: "block in all\npass in from ::ffff:10.0.0.1 to any\n", b: "block in all\npass in from 10.0.0.1 to any\n"},
+		// On its way in a packet was received where it is.
+		{a: "block in all\npass in all received-on em0\n", b: "block in all\n"},
+		// Options of every state: sloppy ones are for ICMP answers too, and they count.
+		{a: "set state-defaults sloppy\nblock in all\npass in inet proto icmp all\n", b: "block in all\npass in inet proto icmp all\n"},
+		{a: "set state-defaults max 10\nblock in all\npass in all\n", b: "block in all\npass in all\n"},
+		// binat-to turns packets that come in around.
+		{a: "match on em0 inet from 10.0.0.1 to any binat-to 192.0.2.1\nblock in all\npass in to 10.0.0.1\n", b: "block in all\npass in to 10.0.0.1\n"},
+		// A match rule that sends packets elsewhere, or turns them into the other family.
+		{a: "match in all route-to 10.0.0.9\npass all\n", b: "pass all\n"},
+		{a: "match in inet6 all af-to inet from 192.0.2.1\npass all\n", b: "pass all\n", is6: true},
+		{a: "pass out all route-to 10.0.0.9\n", b: "pass out all\n", hook: packet.Output},
+		// Rules without a name have tables of their own.
+		{a: "table <t> { 10.0.0.1 }\nblock in all\nanchor in {\n table <t> { 10.0.0.2 }\n pass in proto udp from <t>\n}\npass in proto tcp from <t>\n",
+			b: "block in all\npass in proto udp from 10.0.0.2\npass in proto tcp from 10.0.0.2\n"},
+		// A tag that no rule asks for takes the place of one that is asked for.
+		{a: "block in all\nmatch in all tag A\nmatch in all tag B\npass in all tagged A\n", b: "block in all\nmatch in all tag A\npass in all tagged A\n"},
+		// What an interface has no address for makes no rule.
+		{a: "pass in all\nblock in from ! wg0\n", b: "block in all\n", is6: true, opt: known},
+		// What comes over the loopback interface has its addresses.
+		{a: "pass in all\nantispoof quick for lo0\n", b: "pass in all\nblock in quick from 127.0.0.1\n", opt: known},
+		// A link-local address tells no network.
+		{a: "block in all\npass in from (em1:network)\n", b: "block in all\npass in from { fd00:20::/64, fe80::/64 }\n", is6: true, opt: known},
+		// The line of an anchor asks the tables of the rules around it.
+		{a: "table <t> { 10.0.0.1 }\nblock in all\nanchor \"x\" in from <t> {\n table <t> { 10.0.0.2 }\n pass in\n}\n", b: "block in all\npass in from 10.0.0.2\n"},
+	} {
+		if c.hook == 0 {
+			c.hook = packet.Input
+		}
+		if k := kind(t, c.a, c.b, c.d, c.hook, c.is6, c.opt); k == packet.Equal {
+			t.Errorf("%v: equal:\n%s\n%s", c.d, c.a, c.b)
+		}
+	}
+}
+
+// Texts that look as if they meant different things, and do not.
+func TestEqual(t *testing.T) {
+	known := pf.Options{Links: links, Groups: groups}
+	for _, c := range []struct {
+		a, b string
+		is6  bool
+		opt  pf.Options
+	}{
+		{a: "block in all\npass in proto udp received-on em0\n", b: "block in all\npass in on em0 proto udp\n"},
+		{a: "pass in all\nblock in from ! wg0\n", b: "pass in all\n", is6: true, opt: known},
+		{a: "pass in all\nantispoof for lo0\n", b: "pass in all\nblock in on ! lo0 inet from 127.0.0.0/8\n", opt: known},
+		{a: "block in all\npass in from (em1:network)\n", b: "block in all\npass in from fd00:20::/64\n", is6: true, opt: known},
+		{a: "set state-defaults sloppy\nblock in all\npass in all\n", b: "block in all\npass in all keep state (sloppy)\n"},
+		{a: "block in all\npass in from fe80::1%em0\n", b: "block in all\npass in on em0 from fe80::1\n", is6: true},
+		{a: "anchor \"x/*\" {\n anchor \"y\" {\n  table <t> { 10.0.0.2 }\n  block in from <t>\n }\n}\n", b: "block in from 10.0.0.2\n"},
+		{a: "table <t> { 10.0.0.1 }\nblock in all\nanchor \"x\" in from <t> {\n table <t> { 10.0.0.2 }\n pass in\n}\n", b: "block in all\npass in from 10.0.0.1\n"},
+		{a: "match on em0 inet from 10.0.0.1 to 203.0.113.9 binat-to 192.0.2.1\nblock in all\npass in to 10.0.0.1\n",
+			b: "match in on em0 inet from 203.0.113.9 to 192.0.2.1 rdr-to 10.0.0.1\nblock in all\npass in to 10.0.0.1\n"},
+	} {
+		if k := kind(t, c.a, c.b, pf.OpenBSD, packet.Input, c.is6, c.opt); k != packet.Equal {
+			t.Errorf("%v:\n%s\n%s", k, c.a, c.b)
+		}
+	}
+}
+
+// The table of rules in an anchor is asked for by the anchor's whole name.
+func TestTablesOfAnchors(t *testing.T) {
+	c := pf.Parse("anchor \"f2b/*\" all {\n anchor \"sshd\" all {\n  block drop quick from <bad> to any\n }\n}\nanchor \"a\" all {\n anchor \"/b\" all {\n  pass from <good> to any\n }\n anchor all {\n  pass from <none> to any\n }\n}\n", pf.OpenBSD)
+	var got []string
+	c.EachTable(func(anchor, name string) { got = append(got, anchor+":"+name) })
+	if want := "f2b/sshd:bad b:good a/_5:none"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// Text that is made to cost much costs little.
+func TestCheapToRefuse(t *testing.T) {
+	long := strings.Repeat("x ", 500_000)
+	for name, text := range map[string]string{
+		"a long macro":           "a = " + long + "\n",
+		"a long macro, often":    "a = \"" + strings.Repeat("x", 1_000_000) + "\"\n" + strings.Repeat("pass from { $a $a $a $a }\n", 5000),
+		"empty macros":           "a = \"\"\n" + strings.Repeat("$a", 500_000) + "\n",
+		"anchors in anchors":     strings.Repeat("anchor \"x\" {\n", 100_000),
+		"braces":                 strings.Repeat("{", 1_000_000),
+		"one long line":          "pass from { " + strings.Repeat("10.0.0.1, ", 100_000) + "10.0.0.1 } to any\n",
+		"much behind a NUL byte": "\x00" + long,
+	} {
+		begin := time.Now()
+		c := pf.Parse(text, pf.OpenBSD)
+		pf.Filter(c, packet.Input, false, pf.Options{})
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%s: %v", name, took)
+		}
+	}
+}
