@@ -255,6 +255,9 @@ func (p *parser) endpoint() Endpoint {
 	case p.take("any"):
 	default:
 		p.items(func() { e.Hosts = append(e.Hosts, p.host()) })
+		if len(e.Hosts) == 1 && e.Hosts[0].Kind == AnyHost {
+			e.Hosts = nil
+		}
 	}
 	if p.take("port") {
 		p.items(func() { e.Ports = append(e.Ports, p.portOp()) })
@@ -265,6 +268,8 @@ func (p *parser) endpoint() Endpoint {
 func (p *parser) host() Host {
 	h := Host{Not: p.take("!")}
 	switch {
+	case !h.Not && p.take("any"):
+		h.Kind = AnyHost
 	case p.take("no-route"):
 		h.Kind = NoRoute
 	case p.take("urpf-failed"):
