@@ -82,6 +82,12 @@ func TestPublishedPortsOfPodman(t *testing.T) {
 			t.Errorf("%s reaches what is published for the host alone", from)
 		}
 	}
+	if err := within(d.peer.ns, func() error { return shell(toNeighbour) }); err != nil {
+		t.Fatal(err)
+	}
+	if !d.asks("10.77.0.2", "127.0.0.1:8081") {
+		t.Error("a neighbour does not reach what is published on 127.0.0.1")
+	}
 	d.tellsOfPodman()
 	d.policy = d.write("podman.toml", podmanPolicy)
 	d.apply()
@@ -92,9 +98,13 @@ func TestPublishedPortsOfPodman(t *testing.T) {
 			}
 		}
 	}
+	if d.asks("10.77.0.2", "127.0.0.1:8081") {
+		t.Error("a neighbour reaches what no service opens")
+	}
 	_, said := d.run("audit")
 	for _, want := range []string{
 		`(?m)^  8080/tcp +0.0.0.0 +any IPv4 in podman0; 10.77.0.2 in mgmt0.* +conmon \(root, podman container web\); 0.0.0.0:8080/tcp -> 10.88.0.2:80 \(podman container [0-9a-f]{12}\) +service.web$`,
+		`(?m)^  8081/tcp +127.0.0.1 +any IPv4 in podman0, if on the link +conmon `,
 		`(?m)^  8082/tcp +\* +any IPv4 in podman0; 10.77.0.2 in mgmt0.* +rootlessport \(uid 1234\) +service.own$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(said) {
@@ -106,13 +116,20 @@ func TestPublishedPortsOfPodman(t *testing.T) {
 	}
 }
 
+// toNeighbour makes the peer send to its neighbour what is for 127.0.0.1.
+const toNeighbour = `
+echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet
+ip route add default via 10.77.0.1 dev up0 table 77; ip rule add pref 2 to 127.0.0.0/8 lookup 77
+ip rule add pref 5 lookup local; ip rule del pref 0
+`
+
 // tellsOfPodman holds what audit says of Podman's ports against what is so without rules.
 func (d *dockerBox) tellsOfPodman() {
 	d.Helper()
 	_, said := d.run("audit", "--all", "--all-namespaces")
 	for _, want := range []string{
 		`(?m)^  8080/tcp +0.0.0.0 +any IPv4 +conmon \(root, podman container web\); 0.0.0.0:8080/tcp -> `,
-		`(?m)^  8081/tcp +127.0.0.1 +nobody outside +conmon \(root, podman container local\); 127.0.0.1:8081/tcp -> `,
+		`(?m)^  8081/tcp +127.0.0.1 +any IPv4, if on the link +conmon \(root, podman container local\); 127.0.0.1:8081/tcp -> `,
 		`(?m)^  8082/tcp +\* +any IPv4.* +rootlessport \(uid 1234\)$`,
 		// In the containers, those of the user included.
 		`network namespace net:\[[0-9]+\]: podman container [0-9a-f]{12}; eth0 10.88.0.2/16(\n.*){3,4}\n  80/tcp +\* +any IPv4`,
