@@ -16,9 +16,11 @@ type PublishedPort struct {
 	Addrs packet.Ranges // of the host, that the packets have to be for; nil: all
 	// To is where they are sent; the zero Addr: to one of several addresses, or it is
 	// not known which. ToPort is zero where the port stays, or is one of several.
-	To        netip.Addr
-	ToPort    uint16
-	Own       bool         // To is an address of the host itself, or one of them: see Redirected
+	To     netip.Addr
+	ToPort uint16
+	// Own says that this is the host itself: see Redirected. To is known then where it is
+	// an address of loopback.
+	Own       bool
 	Container Container    // the one that has the address; the zero Container: not known
 	Place     packet.Place // of the rule that says so
 }

@@ -123,6 +123,24 @@ func TestLinkNames(t *testing.T) {
 	}
 }
 
+// Links that take packets for loopback addresses are known, whether one is told to or all.
+func TestLocalnet(t *testing.T) {
+	for set, want := range map[string][]string{"": nil, "e.0": {"e.0"}, "all": {"br0", "e.0", "e1"}} {
+		inNamespace(t)
+		run(t, "ip link add br0 type bridge; ip link add e.0 type veth peer name e1; ip link add p0 type veth peer name p1; ip link set p0 master br0; ip link set p1 master br0")
+		if set != "" {
+			run(t, "echo 1 >/proc/sys/net/ipv4/conf/"+set+"/route_localnet")
+		}
+		h, err := live.Rules(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(h.Localnet, want) {
+			t.Errorf("set for %q: %q", set, h.Localnet)
+		}
+	}
+}
+
 // Ports that lead to others of the host itself are listed apart.
 func TestRedirected(t *testing.T) {
 	inNamespace(t)

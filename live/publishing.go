@@ -85,8 +85,10 @@ func (w *publishing) publish(s packet.Step, f fits, via *way) {
 		w.redirects[s.Place] = true
 	}
 	p := PublishedPort{Is6: w.is6, Ports: f.ports, Addrs: f.dst, Place: s.Place, Own: w.redirects[s.Place]}
-	if addr != nil && !p.Own {
-		p.To = addr.Addr(w.is6)
+	if addr != nil {
+		if to := addr.Addr(w.is6); !p.Own || to.IsLoopback() {
+			p.To = to
+		}
 	}
 	if port, _ := written(s.Writes, packet.FieldDstPort, w.is6); port != nil {
 		p.ToPort = uint16(port.Lo)

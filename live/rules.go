@@ -24,6 +24,9 @@ type HostRules struct {
 	Unread     []string // what could not be read, with the reason: nothing is proved without it
 	Managers   []Manager
 	PF         *livepf.Held // where pf decides; the fields before Links are not used then
+	// Localnet are the interfaces by which the kernel takes packets for loopback addresses
+	// of IPv4, which it drops by all others (route_localnet of ip-sysctl); in order.
+	Localnet []string
 
 	ports map[uint32]bool // the Links that are ports of another one
 }

@@ -3,9 +3,13 @@ package live
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -163,7 +167,34 @@ func (h *HostRules) links() error {
 			h.Beside = append(h.Beside, Beside{Name: "XDP program on " + at.Name})
 		}
 	}
+	return h.localnet()
+}
+
+// localnet asks for each interface whether it takes packets for loopback addresses. The
+// files are those of the thread's network namespace.
+func (h *HostRules) localnet() error {
+	all, err := routesLocalnet("all")
+	if err != nil {
+		return err
+	}
+	for _, name := range h.LinkNames() {
+		is := all
+		if !all {
+			is, err = routesLocalnet(name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has gone, or has no IPv4
+			return err
+		}
+		if is && name != "lo" {
+			h.Localnet = append(h.Localnet, name)
+		}
+	}
 	return nil
+}
+
+func routesLocalnet(name string) (bool, error) {
+	b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv4/conf", name, "route_localnet"))
+	return strings.TrimSpace(string(b)) == "1", err
 }
 
 // linkTypes are the numbers (ARPHRD_*, linux/if_arp.h) of the names that the

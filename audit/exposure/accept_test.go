@@ -22,6 +22,7 @@ type scene struct {
 	legacy    bool
 	only4     bool // the host has no address of IPv6
 	managers  []live.Manager
+	localnet  []string // and the links eth0 and eth1
 	answer    live.Spoken
 	match     string // by which an acceptance names it
 	packet    string // a part of the one that shows it; "": there is none
@@ -76,7 +77,10 @@ func (s scene) report(t *testing.T, accept string) *Report {
 		q.Host.Tables = []*nftables.Table{{Family: 1, Name: "fwctl"}}
 	}
 	q.Host.Managers = s.managers
-	q.Host.Addrs4 = packet.HostAddrs{Known: true, Local: packet.Ranges{single("192.0.2.10")}}
+	if q.Host.Localnet = s.localnet; len(s.localnet) > 0 {
+		q.Host.Links = nftables.Links{1: {Name: "lo"}, 2: {Name: "eth0"}, 3: {Name: "eth1"}}
+	}
+	q.Host.Addrs4 = packet.HostAddrs{Known: true, Local: packet.NewRanges(single("127.0.0.1"), single("192.0.2.10"))}
 	if q.Host.Addrs6 = (packet.HostAddrs{Known: true}); !s.only4 {
 		q.Host.Addrs6.Local = packet.Ranges{single("2001:db8:1::10")}
 	}
@@ -190,5 +194,51 @@ func TestContainersAreNotMeant(t *testing.T) {
 	}
 	if r := s.report(t, ""); len(r.of("FW105")) > 0 {
 		t.Errorf("a service for IPv4 opens a port of IPv6: %+v", r.Findings)
+	}
+}
+
+// What waits on 127.0.0.1 alone is open to neighbours by links that take packets for it,
+// as far as the rules go; a policy that opens the port to them means it.
+func TestLocalnet(t *testing.T) {
+	app := []live.Listener{owned("127.0.0.1:8000", tcp, "app", "app"), owned("[::1]:8000", tcp, "app", "app")}
+	other := strings.Replace(openWeb, "8000", "443", 1)
+	for name, c := range map[string]struct {
+		policy, rules4 string
+		localnet       []string
+		want           string // FW101's evidence
+	}{
+		"no link takes them":     {other, "", nil, ""},
+		"one does":               {other, "", []string{"eth1"}, "from any IPv4 in eth1, if on the link; it listens on 127.0.0.1 alone, but route_localnet lets packets for it come by eth1"},
+		"one that is shut":       {other, "-A INPUT -i eth1 -j DROP\n", []string{"eth1"}, ""},
+		"as the policy says":     {openWeb, "", []string{"eth1"}, ""},
+		"rules shut 127.0.0.0/8": {other, "-A INPUT ! -i lo -d 127.0.0.0/8 -j DROP\n", []string{"eth0", "eth1"}, ""},
+	} {
+		s := scene{policy: c.policy, rules4: ":INPUT ACCEPT [0:0]\n" + c.rules4, listeners: app}
+		s.localnet = c.localnet
+		r := s.report(t, "")
+		var got []string
+		for _, f := range r.of("FW101") {
+			got = append(got, f.Evidence...)
+			if !strings.HasPrefix(f.Packet, "in eth1 ") || !strings.HasSuffix(f.Packet, "-> 127.0.0.1:8000") {
+				t.Errorf("%s: shown by %q", name, f.Packet)
+			}
+		}
+		if strings.Join(got, "; ") != c.want {
+			t.Errorf("%s: %q", name, got)
+		}
+		if open := c.want != "" || c.policy == openWeb; slices.ContainsFunc(r.Doors, func(d Door) bool { return !d.Local }) != open {
+			t.Errorf("%s: %+v", name, r.Doors)
+		}
+	}
+}
+
+// A port that leads to 127.0.0.1 has a door where packets get there.
+func TestPortsThatLeadToLoopback(t *testing.T) {
+	to := live.PublishedPort{Proto: tcp, Ports: packet.Ranges{packet.Single(packet.Number(8444))}, To: netip.MustParseAddr("127.0.0.1"), ToPort: 8000, Own: true}
+	app := []live.Listener{owned("127.0.0.1:8000", tcp, "app", "app")}
+	for localnet, want := range map[bool]int{false: 1, true: 2} {
+		if got := doors(app, []live.PublishedPort{to}, localnet); len(got) != want {
+			t.Errorf("%+v", got)
+		}
 	}
 }

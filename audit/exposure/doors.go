@@ -10,8 +10,9 @@ import (
 )
 
 // doors are the ports of one network namespace at which something waits or is published,
-// each with one set of addresses.
-func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
+// each with one set of addresses. Localnet says that some packets from outside may be for
+// loopback addresses.
+func doors(listeners []live.Listener, published []live.PublishedPort, localnet bool) []Door {
 	out := []Door{} // JSON has a list where there is nothing
 	for _, l := range listeners {
 		d := at(&out, l.Proto, l.Port, l.Interface, isLocal(l.Addr))
@@ -25,7 +26,7 @@ func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
 		}
 	}
 	for _, p := range published {
-		if p.Own && !leads(p, listeners) {
+		if p.Own && !leads(p, listeners, localnet) {
 			continue
 		}
 		for _, r := range p.Ports {
@@ -50,11 +51,11 @@ func doors(listeners []live.Listener, published []live.PublishedPort) []Door {
 }
 
 // leads reports whether something waits where a port of the host itself leads.
-func leads(p live.PublishedPort, listeners []live.Listener) bool {
+func leads(p live.PublishedPort, listeners []live.Listener, localnet bool) bool {
 	return slices.ContainsFunc(listeners, func(l live.Listener) bool {
 		to := packet.Single(packet.Number(uint64(l.Port)))
 		there := l.Port == p.ToPort || p.ToPort == 0 && p.Ports.Contains(to.Lo)
-		return l.Proto == p.Proto && there && l.Takes(p.Is6) && !isLocal(l.Addr)
+		return l.Proto == p.Proto && there && l.Takes(p.Is6) && (!isLocal(l.Addr) || localnet && p.To == l.Addr.Unmap())
 	})
 }
 

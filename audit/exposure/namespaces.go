@@ -59,7 +59,7 @@ func (r *Report) elsewhere(q Question, listeners []live.Listener) error {
 // lookInto looks at one of them.
 func lookInto(q Question, e Elsewhere, listeners []live.Listener) (*Namespace, error) {
 	n := &Namespace{Name: e.Name, Inode: e.Inode, Addresses: []string{}}
-	there := &Report{Doors: doors(listeners, e.Published), Notes: []string{}}
+	there := &Report{Doors: doors(listeners, e.Published, e.Rules != nil && len(e.Rules.Localnet) > 0), Notes: []string{}}
 	if e.Rules == nil {
 		for i := range there.Doors {
 			there.Doors[i].Untold = !there.Doors[i].Local

@@ -26,7 +26,8 @@ type host struct {
 
 	believed []packet.Node // from sources that make good witnesses, the best first
 	// near is the same for packets to loopback addresses, which a neighbour may send; nil
-	// where the kernel drops them at once: of IPv6, and on the systems of pf.
+	// where the kernel drops them at once: of IPv6, and on the systems of pf. Of what waits
+	// for all addresses these are not told of.
 	near   *host
 	linked bool // it is near of another
 }
@@ -35,7 +36,7 @@ type host struct {
 func newHost(q Question, is6 bool) (*host, error) {
 	sources := q.Host.Sources(is6)
 	if q.Host.PF == nil { // where pf decides the kernel drops them before
-		sources = append(sources, martians(is6))
+		sources = append(sources, martians(is6, q.Host.Localnet))
 	}
 	way := packet.Way(packet.Input, sources...)
 	filters := []*packet.Filter{way}
@@ -119,11 +120,18 @@ func toLoopback(is6 bool) packet.Cond {
 }
 
 // martians is what the kernel does with packets for loopback addresses that come by other
-// interfaces: it drops them when they are routed (ip_route_input_slow, net/ipv4/route.c,
-// unless route_localnet is set), which is after rules gave them other destinations. That
-// is how ports reach neighbours that an engine published on 127.0.0.1 only.
-func martians(is6 bool) packet.Source {
-	drop := packet.Step{Cond: packet.All{toLoopback(is6), packet.Not{Cond: packet.Iface{Pattern: "lo"}}}, Outcome: packet.OutcomeDrop}
+// interfaces: it drops them when they are routed (ip_route_input_slow, net/ipv4/route.c),
+// but by the interfaces that are told to take them. That is after rules gave them other
+// destinations, which is how ports reach neighbours that an engine published on 127.0.0.1
+// only.
+func martians(is6 bool, taken []string) packet.Source {
+	by := packet.Any{packet.Iface{Pattern: "lo"}}
+	for _, name := range taken {
+		if !is6 {
+			by = append(by, packet.Iface{Pattern: name})
+		}
+	}
+	drop := packet.Step{Cond: packet.All{toLoopback(is6), packet.Not{Cond: by}}, Outcome: packet.OutcomeDrop}
 	f := &packet.Filter{Hook: packet.Input, Base: []*packet.Chain{{Name: "routing", Policy: packet.OutcomeAccept, Rules: []packet.Step{drop}, Priority: math.MinInt}}}
 	return func(h packet.Hook) *packet.Filter {
 		if h != packet.Input {
@@ -417,13 +425,22 @@ func (h *host) against(r *Report, d *Door, in, over packet.Node) error {
 		f.Evidence = append(f.Evidence, "from "+w+h.onLink())
 	}
 	if d.Local {
-		f.Evidence = append(f.Evidence, "it is published on "+addrsText(d.Addrs)+" alone, but rules translate packets for it whatever link they come by")
+		f.Evidence = append(f.Evidence, h.nearby(d))
 	}
 	if len(named) > 0 {
 		f.Section, f.At = named[0].ID(), named[0].Pos.String()
 	}
 	r.merge()
 	return nil
+}
+
+// nearby says why others reach what is for the host alone.
+func (h *host) nearby(d *Door) string {
+	on := addrsText(slices.DeleteFunc(slices.Clone(d.Addrs), netip.Addr.Is6))
+	if len(d.Published) > 0 {
+		return "it is published on " + on + " alone, but rules translate packets for it whatever link they come by"
+	}
+	return "it listens on " + on + " alone, but route_localnet lets packets for it come by " + strings.Join(h.Host.Localnet, ", ")
 }
 
 // merge makes one finding of the last two, if they are of the same door and kind, as
@@ -491,7 +508,7 @@ func Look(q Question) (*Report, error) {
 	}
 	listeners := q.Listeners
 	q.Listeners = listening(listeners, live.Netns{})
-	r := &Report{Doors: doors(q.Listeners, q.Published), Findings: []Finding{}, Notes: append([]string{}, q.Notes...), held: q.Policy != nil}
+	r := &Report{Doors: doors(q.Listeners, q.Published, len(q.Host.Localnet) > 0), Findings: []Finding{}, Notes: append([]string{}, q.Notes...), held: q.Policy != nil}
 	if err := r.look(q); err != nil {
 		return nil, err
 	}
@@ -545,10 +562,13 @@ func (r *Report) door(q Question, d *Door) error {
 			d.Services = append(d.Services, s.ID())
 		}
 	}
-	if d.Local && len(d.Published) == 0 {
+	if d.Local && len(d.Published) == 0 && len(q.Host.Localnet) == 0 {
 		return nil
 	}
-	for _, h := range r.both {
+	for i, h := range r.both {
+		if d.Local && i == 1 { // which the kernel drops
+			continue
+		}
 		if h == nil {
 			d.Untold = true
 			continue
@@ -565,7 +585,7 @@ func (r *Report) door(q Question, d *Door) error {
 			return err
 		}
 	}
-	d.Local = d.Local && len(d.From) == 0
+	d.Local = d.Local && len(d.From) == 0 && !d.Untold
 	if !d.Untold && !d.Local {
 		r.judge(q, d)
 	}

@@ -81,11 +81,13 @@ func (h *realHost) containers(a *realAudit) {
 	}
 }
 
-// behind is what an oracle knows of one port.
+// behind is what an oracle knows of one port, at the addresses of loopback or at others.
 type behind struct {
 	portOf
 	service *realService
-	addrs   []string // not of loopback
+	loop    bool
+	asked   bool     // what it speaks
+	addrs   []string // for which it waits; none of loopback that nobody reaches
 	waits   []realProgram
 	in      []probe // those that get in
 	any4    bool
@@ -93,11 +95,11 @@ type behind struct {
 	wanted  [2]bool // by the family: the policy lets some in
 }
 
-func (h *realHost) behind(p portOf, probes []probe) behind {
-	b := behind{portOf: p}
+func (h *realHost) behind(p portOf, loop bool, probes []probe) behind {
+	b := behind{portOf: p, loop: loop, asked: true}
 	outside := func(addrs ...string) {
 		for _, a := range addrs {
-			if !netip.MustParseAddr(a).IsLoopback() && !slices.Contains(b.addrs, a) {
+			if netip.MustParseAddr(a).IsLoopback() == loop && !slices.Contains(b.addrs, a) {
 				b.addrs = append(b.addrs, a)
 			}
 		}
@@ -117,24 +119,27 @@ func (h *realHost) behind(p portOf, probes []probe) behind {
 			outside(x.addr)
 		}
 	}
-	if h.redirect && p.port == 8444 {
+	if h.redirect && p.port == 8444 && !loop {
 		outside("0.0.0.0")
 	}
 	for _, x := range probes {
-		if x.in && x.network == p.network && x.port == p.port {
+		if x.in && x.network == p.network && x.port == p.port && b.at(x) {
 			b.in = append(b.in, x)
 			six := strings.Contains(x.to, ":")
 			b.any4, b.any6 = b.any4 || !six, b.any6 || six
-			if x.to == "127.0.0.1" && !slices.Contains(b.addrs, x.to) { // no longer for this host alone
-				b.addrs = append(b.addrs, x.to)
-			}
 		}
+	}
+	if loop && len(b.in) == 0 { // for this host alone
+		b.addrs = nil
 	}
 	if h.held != nil {
 		h.meant(&b, probes)
 	}
 	return b
 }
+
+// at reports whether a probe is for an address of the kind.
+func (b *behind) at(x probe) bool { return netip.MustParseAddr(x.to).IsLoopback() == b.loop }
 
 // meant adds what the policy says of the port.
 func (h *realHost) meant(b *behind, probes []probe) {
@@ -146,7 +151,7 @@ func (h *realHost) meant(b *behind, probes []probe) {
 	for _, x := range probes {
 		six := strings.Contains(x.to, ":")
 		waits := slices.Contains(b.addrs, x.to) || slices.Contains(b.addrs, []string{"0.0.0.0", "::"}[b2u(six)])
-		if (portOf{x.network, x.port}) == b.portOf && waits && h.held.admits(x) {
+		if (portOf{x.network, x.port}) == b.portOf && b.at(x) && waits && h.held.admits(x) {
 			b.wanted[b2u(six)] = true
 		}
 	}
@@ -179,6 +184,9 @@ func (h *realHost) findings(a *realAudit, probes []probe) {
 	h.Helper()
 	var want, got []string
 	for _, f := range a.Findings {
+		if f.Door == "2999/tcp" && h.localnet { // by which the test speaks to the host
+			continue
+		}
 		about := f.Door
 		if about == "" {
 			about = f.Section
@@ -196,11 +204,13 @@ func (h *realHost) findings(a *realAudit, probes []probe) {
 		got = append(got, strings.TrimSpace(code+" "+about))
 	}
 	for _, p := range realPorts {
-		b := h.behind(p, probes)
-		for _, code := range b.codes(h) {
+		others, loop := h.behind(p, false, probes), h.behind(p, true, probes)
+		loop.asked = len(loop.addrs) > 0 || len(others.addrs) == 0
+		for _, code := range append(others.codes(h), loop.codes(h)...) {
 			want = append(want, code+" "+p.String())
 		}
-		want = append(want, b.sections()...)
+		others.addrs = append(others.addrs, loop.addrs...)
+		want = append(want, others.sections()...)
 	}
 	if h.rules == "ufw" || strings.HasPrefix(h.rules, "ufw,") {
 		want = append(want, "FW114")
@@ -271,7 +281,7 @@ func (b *behind) codes(h *realHost) (out []string) {
 	}
 	add(b.wanted != [2]bool{} && !reached, "FW105")
 	add(b.ownedByOther(), "FW106")
-	add(b.listensMore(), "FW107")
+	add(b.port != 8444 && b.listensMore(), "FW107") // nothing waits on that one
 	return out
 }
 
@@ -280,12 +290,11 @@ func (b *behind) speaksOther() bool {
 	return b.service.tls == "true" && b.speaks(false) || b.service.tls == "false" && b.speaks(true)
 }
 
-// speaks reports whether one of the addresses for others does, or if there are none one
-// of loopback.
+// speaks reports whether one of the addresses does that is asked.
 func (b *behind) speaks(tls bool) bool {
 	for _, w := range b.waits {
 		for i, a := range w.addrs {
-			if len(b.addrs) > 0 && netip.MustParseAddr(a).IsLoopback() {
+			if !b.asked || netip.MustParseAddr(a).IsLoopback() != b.loop {
 				continue
 			}
 			if does := w.tls != nil && w.tls[i]; does == tls {
