@@ -13,7 +13,7 @@ type scenario struct {
 	waits     []realProgram
 	published []publication
 	redirect  bool        // 8444 leads to 22, by IPv4
-	localnet  bool        // neighbours by one link may ask what waits on 127.0.0.1
+	localnet  bool        // neighbours, not containers, may ask what waits on 127.0.0.1
 	rules     string      // what stands, in a word
 	undo      string      // what takes it away
 	applied   *realPolicy // by fwctl; nil: none
@@ -364,8 +364,8 @@ func (h *realHost) stand() {
 		text += "iptables -t nat -I PREROUTING -p tcp --dport 8444 -j REDIRECT --to-ports 22\n"
 	}
 	if h.localnet = h.random.IntN(2) == 0; h.localnet {
-		file := "/proc/sys/net/ipv4/conf/" + h.one("mgmt0", "dmz0") + "/route_localnet\n"
-		text, h.undo = text+"echo 1 >"+file, h.undo+"echo 0 >"+file
+		set := "for l in mgmt0 dmz0; do echo %d >/proc/sys/net/ipv4/conf/$l/route_localnet; done\n"
+		text, h.undo = text+fmt.Sprintf(set, 1), h.undo+fmt.Sprintf(set, 0)
 	}
 	if h.held != nil {
 		text += "cat >/run/policy.toml <<'E'\n" + h.held.text() + "E\n"

@@ -269,7 +269,7 @@ func (h *realHost) probes() (out []probe) {
 				if h.localnet && h.everywhere(p) {
 					continue
 				}
-				if p.network == "tcp" && p.port != 8080 && p.port != 8444 && !strings.Contains(from, ":") {
+				if p.port != 8080 && p.port != 8444 && p.port != 8053 && !strings.Contains(from, ":") {
 					out = append(out, probe{network: p.network, from: from, link: realLinks[link], to: "127.0.0.1", port: p.port})
 				}
 			}
