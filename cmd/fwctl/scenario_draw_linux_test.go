@@ -13,7 +13,6 @@ type scenario struct {
 	waits     []realProgram
 	published []publication
 	redirect  bool        // 8444 leads to 22, by IPv4
-	localnet  bool        // neighbours, not containers, may ask what waits on 127.0.0.1
 	rules     string      // what stands, in a word
 	undo      string      // what takes it away
 	applied   *realPolicy // by fwctl; nil: none
@@ -75,7 +74,7 @@ func (h *realHost) drawAddrs() (out []string) {
 			switch h.random.IntN(8) {
 			case 0, 1, 2:
 				out = append(out, all)
-			case 3, 6:
+			case 3:
 				out = append(out, []string{"127.0.0.1", "::1"}[f])
 			case 4:
 				out = append(out, realOwn[h.random.IntN(2)][f])
@@ -336,7 +335,7 @@ func list(words []string) string {
 func (h *realHost) stand() {
 	h.Helper()
 	h.script(h.undo)
-	h.undo, h.applied, h.held, h.redirect, h.localnet = "", nil, nil, false, false
+	h.undo, h.applied, h.held, h.redirect = "", nil, nil, false
 	text := ""
 	switch n := h.random.IntN(16); {
 	case n == 0:
@@ -358,20 +357,21 @@ func (h *realHost) stand() {
 	if h.random.IntN(2) == 0 {
 		text += h.foreign()
 	}
-	if h.random.IntN(3) == 0 && h.everywhere(portOf{"tcp", 22}) {
+	if h.random.IntN(3) == 0 && h.sshEverywhere() {
 		h.redirect = true
 		h.undo += "iptables -t nat -D PREROUTING -p tcp --dport 8444 -j REDIRECT --to-ports 22\n"
 		text += "iptables -t nat -I PREROUTING -p tcp --dport 8444 -j REDIRECT --to-ports 22\n"
-	}
-	if h.localnet = h.random.IntN(2) == 0; h.localnet {
-		set := "for l in mgmt0 dmz0; do echo %d >/proc/sys/net/ipv4/conf/$l/route_localnet; done\n"
-		text, h.undo = text+fmt.Sprintf(set, 1), h.undo+fmt.Sprintf(set, 0)
 	}
 	if h.held != nil {
 		text += "cat >/run/policy.toml <<'E'\n" + h.held.text() + "E\n"
 	}
 	h.shown = append(h.shown, text)
 	h.script(text)
+}
+
+// sshEverywhere reports whether sshd waits on all addresses of IPv4.
+func (h *realHost) sshEverywhere() bool {
+	return slices.ContainsFunc(h.waits, func(w realProgram) bool { return w.port == 22 && slices.Contains(w.addrs, "0.0.0.0") })
 }
 
 // apply applies a policy, and holds it against the host; or another one, sometimes.

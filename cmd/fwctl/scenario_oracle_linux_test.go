@@ -81,13 +81,11 @@ func (h *realHost) containers(a *realAudit) {
 	}
 }
 
-// behind is what an oracle knows of one port, at the addresses of loopback or at others.
+// behind is what an oracle knows of one port.
 type behind struct {
 	portOf
 	service *realService
-	loop    bool
-	asked   bool     // what it speaks
-	addrs   []string // for which it waits; none of loopback that nobody reaches
+	addrs   []string // not of loopback
 	waits   []realProgram
 	in      []probe // those that get in
 	any4    bool
@@ -95,11 +93,11 @@ type behind struct {
 	wanted  [2]bool // by the family: the policy lets some in
 }
 
-func (h *realHost) behind(p portOf, loop bool, probes []probe) behind {
-	b := behind{portOf: p, loop: loop, asked: true}
+func (h *realHost) behind(p portOf, probes []probe) behind {
+	b := behind{portOf: p}
 	outside := func(addrs ...string) {
 		for _, a := range addrs {
-			if netip.MustParseAddr(a).IsLoopback() == loop && !slices.Contains(b.addrs, a) {
+			if !netip.MustParseAddr(a).IsLoopback() && !slices.Contains(b.addrs, a) {
 				b.addrs = append(b.addrs, a)
 			}
 		}
@@ -119,27 +117,24 @@ func (h *realHost) behind(p portOf, loop bool, probes []probe) behind {
 			outside(x.addr)
 		}
 	}
-	if h.redirect && p.port == 8444 && !loop {
+	if h.redirect && p.port == 8444 {
 		outside("0.0.0.0")
 	}
 	for _, x := range probes {
-		if x.in && x.network == p.network && x.port == p.port && b.at(x) {
+		if x.in && x.network == p.network && x.port == p.port {
 			b.in = append(b.in, x)
 			six := strings.Contains(x.to, ":")
 			b.any4, b.any6 = b.any4 || !six, b.any6 || six
+			if x.to == "127.0.0.1" && !slices.Contains(b.addrs, x.to) { // no longer for this host alone
+				b.addrs = append(b.addrs, x.to)
+			}
 		}
-	}
-	if loop && len(b.in) == 0 { // for this host alone
-		b.addrs = nil
 	}
 	if h.held != nil {
 		h.meant(&b, probes)
 	}
 	return b
 }
-
-// at reports whether a probe is for an address of the kind.
-func (b *behind) at(x probe) bool { return netip.MustParseAddr(x.to).IsLoopback() == b.loop }
 
 // meant adds what the policy says of the port.
 func (h *realHost) meant(b *behind, probes []probe) {
@@ -151,7 +146,7 @@ func (h *realHost) meant(b *behind, probes []probe) {
 	for _, x := range probes {
 		six := strings.Contains(x.to, ":")
 		waits := slices.Contains(b.addrs, x.to) || slices.Contains(b.addrs, []string{"0.0.0.0", "::"}[b2u(six)])
-		if (portOf{x.network, x.port}) == b.portOf && b.at(x) && waits && h.held.admits(x) {
+		if (portOf{x.network, x.port}) == b.portOf && waits && h.held.admits(x) {
 			b.wanted[b2u(six)] = true
 		}
 	}
@@ -184,9 +179,6 @@ func (h *realHost) findings(a *realAudit, probes []probe) {
 	h.Helper()
 	var want, got []string
 	for _, f := range a.Findings {
-		if f.Door == "2999/tcp" && h.localnet { // by which the test speaks to the host
-			continue
-		}
 		about := f.Door
 		if about == "" {
 			about = f.Section
@@ -204,13 +196,11 @@ func (h *realHost) findings(a *realAudit, probes []probe) {
 		got = append(got, strings.TrimSpace(code+" "+about))
 	}
 	for _, p := range realPorts {
-		others, loop := h.behind(p, false, probes), h.behind(p, true, probes)
-		loop.asked = len(loop.addrs) > 0 || len(others.addrs) == 0
-		for _, code := range append(others.codes(h), loop.codes(h)...) {
+		b := h.behind(p, probes)
+		for _, code := range b.codes(h) {
 			want = append(want, code+" "+p.String())
 		}
-		others.addrs = append(others.addrs, loop.addrs...)
-		want = append(want, others.sections()...)
+		want = append(want, b.sections()...)
 	}
 	if h.rules == "ufw" || strings.HasPrefix(h.rules, "ufw,") {
 		want = append(want, "FW114")
@@ -281,7 +271,7 @@ func (b *behind) codes(h *realHost) (out []string) {
 	}
 	add(b.wanted != [2]bool{} && !reached, "FW105")
 	add(b.ownedByOther(), "FW106")
-	add(b.port != 8444 && b.listensMore(), "FW107") // nothing waits on that one
+	add(b.listensMore(), "FW107")
 	return out
 }
 
@@ -290,11 +280,12 @@ func (b *behind) speaksOther() bool {
 	return b.service.tls == "true" && b.speaks(false) || b.service.tls == "false" && b.speaks(true)
 }
 
-// speaks reports whether one of the addresses does that is asked.
+// speaks reports whether one of the addresses for others does, or if there are none one
+// of loopback.
 func (b *behind) speaks(tls bool) bool {
 	for _, w := range b.waits {
 		for i, a := range w.addrs {
-			if !b.asked || netip.MustParseAddr(a).IsLoopback() != b.loop {
+			if len(b.addrs) > 0 && netip.MustParseAddr(a).IsLoopback() {
 				continue
 			}
 			if does := w.tls != nil && w.tls[i]; does == tls {
