@@ -223,6 +223,10 @@ func (c *call) show(what string) error {
 	case "r":
 		return c.showRules(anchor)
 	case "n": // it keeps no translations
+	case "e":
+		for _, line := range s.Ether {
+			fmt.Fprintln(c.out, line)
+		}
 	case "m":
 		fmt.Fprintf(c.out, "states        hard limit   100000\ntables        hard limit     1000\ntable-entries hard limit %8d\n", cmp.Or(s.Room, 200_000))
 	case "A":

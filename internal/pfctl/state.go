@@ -25,6 +25,7 @@ type State struct {
 	Tables     []Table           `json:"tables"`
 	Room       int               `json:"room"` // for addresses in all tables; zero: 200,000
 	States     []Flow            `json:"states"`
+	Ether      []string          `json:"ether,omitempty"` // rules for Ethernet frames, as FreeBSD prints them
 }
 
 // Table is a table in the kernel.

@@ -87,6 +87,9 @@ func (c *Conn) held(ctx context.Context, p printed, links []packet.Link) (*Held,
 	if c.Dialect != read.MacOS {
 		h.Options.Groups = groups(ctx)
 	}
+	if c.Dialect == read.FreeBSD || c.Dialect == read.FreeBSDOld {
+		c.ofFreeBSD(ctx, h)
+	}
 	c.tables(ctx, h)
 	return h, nil
 }
@@ -98,6 +101,25 @@ func (c *Conn) Anchors(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(c.Parse(text).Anchors(), func(name string) bool { return name == Own || name == "" }), nil
+}
+
+// ofFreeBSD reads what only FreeBSD has: a default that refuses
+// (net.pf.default_to_drop, pf(4)), and since 14 rules for Ethernet frames.
+func (c *Conn) ofFreeBSD(ctx context.Context, h *Held) {
+	value := ""
+	if path := find("sysctl"); path != "" {
+		value, _ = run(ctx, path, "", "-n", "net.pf.default_to_drop") // without it the default is to pass
+	}
+	h.Options.Refuses = strings.TrimSpace(value) == "1"
+	if c.Dialect == read.FreeBSDOld {
+		return
+	}
+	switch text, err := c.Run(ctx, "", "-s", "ether"); {
+	case err != nil:
+		h.Unread = append(h.Unread, err.Error())
+	case strings.TrimSpace(text) != "":
+		h.Unread = append(h.Unread, fmt.Sprintf("rules of pf for Ethernet frames, %q and what follows", lineOf(text, 1)))
+	}
 }
 
 // lineOf is a line of a text, from 1.

@@ -146,6 +146,28 @@ func TestOtherRules(t *testing.T) {
 	}
 }
 
+// FreeBSD may refuse what no rule matches, and has rules for Ethernet frames: these are
+// not read, and named.
+func TestHeldOnFreeBSD(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "sysctl"), []byte("#!/bin/sh\necho 1\n"), 0o755); err != nil { //nolint:gosec // it has to run
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	state := hostOf("freebsd")
+	state.Ether = []string{"ether block in on em0 all"}
+	h, err := standIn(t, state, "pass in proto tcp to port 80\nanchor \"f2b/*\"\n").Read(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := packet.Arrival(h.Source(false)).Decide(arriving(t, "em0", "203.0.113.9", 22)); d.Outcome != packet.OutcomeDrop {
+		t.Errorf("%+v", d)
+	}
+	if len(h.Unread) != 1 || !strings.Contains(h.Unread[0], "ether block in on em0 all") {
+		t.Error(h.Unread)
+	}
+}
+
 // The anchors of others are known by name.
 func TestAnchors(t *testing.T) {
 	names, err := standIn(t, host(), mainRules).Anchors(context.Background())
