@@ -168,6 +168,16 @@ func TestHeldOnFreeBSD(t *testing.T) {
 	}
 }
 
+// What an anchor without a name asks for in tables cannot be read: pfctl gives it a name
+// of its own, which it does not print.
+func TestUnnamedAnchor(t *testing.T) {
+	rules := "table <bad> persist\nanchor {\n  block in quick from <bad>\n}\nanchor \"fwctl\"\n"
+	h, err := standIn(t, host(), rules).Read(context.Background(), nil)
+	if err != nil || len(h.Unread) != 1 || !strings.Contains(h.Unread[0], "table <bad> in an anchor without a name") {
+		t.Error(err, h.Unread)
+	}
+}
+
 // The anchors of others are known by name.
 func TestAnchors(t *testing.T) {
 	names, err := standIn(t, host(), mainRules).Anchors(context.Background())
