@@ -36,7 +36,7 @@ routed = "drop"
 // Many policies, one after the other, lose no counter of what they have in common,
 // and leave nothing in the kernel that the last of them does not need.
 func TestManyApplies(t *testing.T) {
-	eachBackend(t, func(b *box) {
+	eachKernel(t, func(b *box) {
 		lab := netlab.New(b.T, gen.Host())
 		lab.Early = true // policies may enforce published ports
 		b.lab, b.do = lab, lab.Do

@@ -123,7 +123,7 @@ const partners = "198.51.100.1 198.51.100.2 2001:db8:7::1 2001:db8:7::2"
 // families. A name that fails keeps what it had, and does not keep the other from
 // being followed.
 func TestRefreshFollowsNames(t *testing.T) {
-	eachBackend(t, func(b *box) {
+	eachKernel(t, func(b *box) {
 		dns := fed(b)
 		b.lets(5432, "198.51.100.1 2001:db8:7::1", partners)
 		before, state := b.stand(), b.confirmed()
@@ -261,7 +261,7 @@ func TestRefreshForced(t *testing.T) {
 // The text of a policy that was edited does not get in force by a refresh, nor does
 // a boot after it load that; the names in force are the confirmed ones.
 func TestRefreshLeavesEditsAlone(t *testing.T) {
-	eachBackend(t, func(b *box) {
+	eachKernel(t, func(b *box) {
 		dns := fed(b)
 		b.write("old.toml", strings.Replace(strings.Replace(feedPolicy, "22/tcp", "4444/tcp", 1), "partner.example", "other.example", 1))
 		dns.set("partner.example", "198.51.100.2")
@@ -438,7 +438,7 @@ func TestRefreshOfAMillion(t *testing.T) {
 // A refresh, killed at any system call, leaves kernel and state agreeing, on the old
 // addresses or on the new; the next one does the rest, and rollback 0 knows it.
 func TestRefreshKilledAnywhere(t *testing.T) {
-	eachBackend(t, func(b *box) {
+	eachKernel(t, func(b *box) {
 		const policy = "version = 1\n[defaults]\npublished = \"ignore\"\n[group.cdn]\nfile = \"cdn.txt\"\n[service.web]\nports = [\"8000/tcp\"]\nfrom = [\"cdn\"]\n"
 		addrs := []string{"203.0.113.1", "203.0.113.2"}
 		b.write("cdn.txt", addrs[0]+"\n")
