@@ -5,7 +5,6 @@ import (
 	"time"
 
 	pfapply "github.com/fwctl/fwctl/apply/pf"
-	livepf "github.com/fwctl/fwctl/live/pf"
 	pfread "github.com/fwctl/fwctl/read/pf"
 	pfrender "github.com/fwctl/fwctl/render/pf"
 	"github.com/fwctl/fwctl/rules"
@@ -68,13 +67,4 @@ func ForPF(ctx context.Context, rs *rules.Ruleset) (*pfread.Config, error) {
 	}
 	prog := p.(*pfProgram) //nolint:forcetypeassert // it is what Render returns
 	return prog.conn.Parse(prog.Text()), nil
-}
-
-// FlowsOfPF lists the connections that pass by a state of pf.
-func FlowsOfPF(ctx context.Context) ([]livepf.Flow, error) {
-	c, err := pfapply.Open(pfapply.Options{})
-	if err != nil {
-		return nil, err
-	}
-	return c.States(ctx)
 }

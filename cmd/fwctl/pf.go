@@ -13,6 +13,7 @@ import (
 	"github.com/fwctl/fwctl/audit/compare"
 	"github.com/fwctl/fwctl/audit/plan"
 	"github.com/fwctl/fwctl/live"
+	livepf "github.com/fwctl/fwctl/live/pf"
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/pf"
 	"github.com/fwctl/fwctl/rules"
@@ -188,18 +189,19 @@ func planForPF(ctx context.Context, q plan.Question) (*plan.Plan, error) {
 	}
 	held := q.Host.PF
 	q.After = func(is6 bool) []packet.Source { return []packet.Source{held.With(text, is6)} }
-	flows, err := apply.FlowsOfPF(ctx)
+	c, err := livepf.Open(livepf.Options{})
+	if err != nil {
+		return nil, err
+	}
+	flows, err := c.States(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range flows {
 		q.Connections = append(q.Connections, live.OfPF(f))
 		if f.Proto == packet.TCP {
-			c := live.TCPConnection{Local: f.Dst, Remote: f.Src}
-			if f.Out {
-				c = live.TCPConnection{Local: f.Src, Remote: f.Dst}
-			}
-			q.Sockets = append(q.Sockets, c)
+			local, remote := f.Ends()
+			q.Sockets = append(q.Sockets, live.TCPConnection{Local: local, Remote: remote})
 		}
 	}
 	return plan.Make(q)

@@ -49,7 +49,7 @@ type Problem struct {
 
 // Statement is a *Macro, *Option, *Table, *Rule, *Translation, *Anchor, *Load,
 // *Antispoof, *Scrub, *Include, *Ignored or *Unread.
-type Statement interface{ place() int }
+type Statement interface{ statement() }
 
 // Macro is a definition.
 type Macro struct {
@@ -304,15 +304,15 @@ type Unread struct {
 	Text string
 }
 
-func (s *Macro) place() int       { return s.Line }
-func (s *Option) place() int      { return s.Line }
-func (t *Table) place() int       { return t.Line }
-func (s *Rule) place() int        { return s.Line }
-func (s *Translation) place() int { return s.Line }
-func (s *Anchor) place() int      { return s.Line }
-func (s *Load) place() int        { return s.Line }
-func (s *Antispoof) place() int   { return s.Line }
-func (s *Scrub) place() int       { return s.Line }
-func (s *Include) place() int     { return s.Line }
-func (s *Ignored) place() int     { return s.Line }
-func (s *Unread) place() int      { return s.Line }
+func (*Macro) statement()       {}
+func (*Option) statement()      {}
+func (*Table) statement()       {}
+func (*Rule) statement()        {}
+func (*Translation) statement() {}
+func (*Anchor) statement()      {}
+func (*Load) statement()        {}
+func (*Antispoof) statement()   {}
+func (*Scrub) statement()       {}
+func (*Include) statement()     {}
+func (*Ignored) statement()     {}
+func (*Unread) statement()      {}
