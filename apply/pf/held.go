@@ -17,13 +17,8 @@ type holding struct {
 	tables map[string]*read.Table
 }
 
-// list prints rules, or lists them without names for ports.
-func (c *Conn) list() []string {
-	if c.grammar == read.OpenBSD {
-		return []string{"-sr"}
-	}
-	return []string{"-P", "-sr"} // numbers; on OpenBSD it is the other way round
-}
+// list are the options that list rules, ports by number.
+func (c *Conn) list() []string { return append(c.pfctl.Numeric(), "-sr") }
 
 // held reads the anchor.
 func (c *Conn) held(ctx context.Context) (*holding, error) {

@@ -58,6 +58,28 @@ type call struct {
 // valued are the options that take a word.
 const valued = "aDFfiKkLopsStTVx"
 
+// accepted are the options that pfctl has on a system (pfctl(8)).
+func accepted(d pf.Dialect) string {
+	switch d {
+	case pf.OpenBSD:
+		return "deghNnPqrvzaDFfiKkLopSstTVx"
+	case pf.MacOS:
+		return "AdeghmNnOqRrvzaDFfiKkopstTx"
+	default:
+		return "AdeghMmNnOPqRrvzaDFfiKkopstTx"
+	}
+}
+
+// known refuses an option that the system's pfctl does not have.
+func (c *call) known() error {
+	for o := range c.options {
+		if strings.IndexByte(accepted(c.state.grammar()), o) < 0 {
+			return said("illegal option -- " + string(o))
+		}
+	}
+	return nil
+}
+
 // parse takes the command line apart, as getopt(3) does.
 func (c *call) parse() {
 	c.options = map[byte][]string{}
@@ -130,6 +152,9 @@ func (c *call) hook(name string, n int) error {
 // do carries the call out.
 func (c *call) do() (err error) {
 	if c.state, err = Read(c.dir); err != nil {
+		return err
+	}
+	if err := c.known(); err != nil {
 		return err
 	}
 	switch {
@@ -274,8 +299,24 @@ func (c *call) showRules(anchor string) error {
 	}
 	parsed := pf.Parse(text, c.state.grammar())
 	c.bodies(parsed.Lines, bodies)
-	_, err := io.WriteString(c.out, parsed.Print())
+	listing := parsed.Print()
+	if c.has('P') == (c.state.grammar() == pf.OpenBSD) {
+		listing = withNames(listing)
+	}
+	_, err := io.WriteString(c.out, listing)
 	return err
+}
+
+// withNames puts the names of services in the place of ports, where pfctl does.
+func withNames(listing string) string {
+	for port, name := range map[string]string{"22": "ssh", "25": "smtp", "53": "domain", "80": "http", "443": "https", "631": "ipp", "8080": "http-alt"} {
+		for _, op := range []string{"= ", "!= "} {
+			for _, end := range []string{" ", "\n"} {
+				listing = strings.ReplaceAll(listing, " port "+op+port+end, " port "+op+name+end)
+			}
+		}
+	}
+	return listing
 }
 
 // bodies puts the rules of anchors where they are evaluated, or leaves them out.

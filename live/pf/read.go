@@ -53,11 +53,17 @@ func (c *Conn) Read(ctx context.Context, links []packet.Link) (*Held, error) {
 // printed is all rules as pfctl prints them.
 type printed struct{ nat, rules string }
 
-func (c *Conn) rules(ctx context.Context) (p printed, err error) {
-	show := []string{"-a", "*", "-s"}
+// Numeric are the options with which pfctl lists ports by number. OpenBSD does without
+// one, and of -P it makes the contrary; macOS has none.
+func (c *Conn) Numeric() []string {
 	if c.Dialect == read.FreeBSD || c.Dialect == read.FreeBSDOld {
-		show = append([]string{"-P"}, show...) // ports by number
+		return []string{"-P"}
 	}
+	return nil
+}
+
+func (c *Conn) rules(ctx context.Context) (p printed, err error) {
+	show := append(c.Numeric(), "-a", "*", "-s")
 	if c.Dialect != read.OpenBSD {
 		if p.nat, err = c.Run(ctx, "", append(slices.Clone(show), "nat")...); err != nil {
 			return p, err
@@ -96,7 +102,7 @@ func (c *Conn) held(ctx context.Context, p printed, links []packet.Link) (*Held,
 
 // Anchors are the names of the anchors of others that the main rules ask, in order.
 func (c *Conn) Anchors(ctx context.Context) ([]string, error) {
-	text, err := c.Run(ctx, "", "-s", "rules")
+	text, err := c.Run(ctx, "", append(c.Numeric(), "-s", "rules")...)
 	if err != nil {
 		return nil, err
 	}
