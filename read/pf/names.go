@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"net"
 	"slices"
 	"strconv"
 
@@ -89,6 +90,20 @@ var services = []named{
 	{"syslog", 514}, {"submission", 587}, {"ldaps", 636}, {"domain-s", 853}, {"rsync", 873}, {"ftps", 990},
 	{"imaps", 993}, {"pop3s", 995}, {"nfsd", 2049}, {"mysql", 3306}, {"ipsec-msft", 4500}, {"sip", 5060},
 	{"dhcpv6-client", 546}, {"dhcpv6-server", 547}, {"mdns", 5353}, {"postgresql", 5432},
+}
+
+// service looks a name up in /etc/services, as pfctl does: which names it has differs by
+// host.
+func service(name string) (n int, ok bool) {
+	if name == "" || name[0] < 'a' || name[0] > 'z' {
+		return 0, false
+	}
+	for _, network := range []string{"tcp", "udp"} {
+		if n, err := net.LookupPort(network, name); err == nil {
+			return n, true
+		}
+	}
+	return 0, false
 }
 
 // isKeyword reports whether pfctl's lexer takes the word for itself wherever it

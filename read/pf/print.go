@@ -177,11 +177,28 @@ func (w *printer) middle(ws *words, m Match) {
 	ws.add(true, "to "+w.endpoint(m.To))
 }
 
-func (w *printer) tail(ws *words, m Match) {
+// some adds those of the texts that begin with one of the names, in the names' order.
+func (ws *words) some(texts []string, names ...string) {
+	for _, name := range names {
+		for _, t := range texts {
+			ws.add(firstWord(t) == name, t)
+		}
+	}
+}
+
+// firstWord is the name of a condition or an effect.
+func firstWord(s string) string {
+	return s[:len(s)-len(strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz-"))]
+}
+
+func received(ws *words, m Match) {
 	if m.Received != nil {
 		ws.add(m.Received.Not, "!")
 		ws.add(true, "received-on "+quoteName(m.Received.Name))
 	}
+}
+
+func flags(ws *words, m Match) {
 	if m.Flags != nil {
 		ws.add(true, "flags "+m.Flags.String())
 	}
@@ -338,20 +355,23 @@ func (w *printer) rule(r *Rule) []string {
 	w.head(&ws, r.Match)
 	ws.add(r.Route != "" && w.dialect != OpenBSD, r.Route)
 	w.middle(&ws, r.Match)
-	for _, u := range r.Unknown {
-		ws.add(true, u)
-	}
-	w.tail(&ws, r.Match)
+	received(&ws, r.Match)
+	ws.some(r.Unknown, "user", "group")
+	flags(&ws, r.Match)
 	ws.add(len(r.Types) > 0, w.icmp(r))
-	ws.add(r.Fragment, "fragment")
-	for _, e := range r.Effects {
-		ws.add(true, e)
-	}
+	ws.some(r.Unknown, "tos", "prio", "max-pkt-rate")
+	ws.some(r.Effects, "set")
+	ws.some(r.Unknown, "probability") // which pfctl prints where it cannot read it: in the state
 	w.state(&ws, r)
+	ws.add(r.Fragment, "fragment")
 	ws.add(r.AllowOpts, "allow-opts")
+	ws.some(r.Effects, "scrub")
 	ws.add(r.Label != "", "label "+quote(r.Label))
+	ws.some(r.Unknown, "once")
+	ws.some(r.Effects, "ridentifier", "dnpipe", "dnqueue", "queue")
 	ws.add(r.Tag != "", "tag "+quoteName(r.Tag))
 	tagged(&ws, r.Match)
+	ws.some(r.Effects, "rtable")
 	for _, t := range r.Translate {
 		ws.add(true, t.String())
 	}
@@ -427,7 +447,8 @@ func (w *printer) anchor(a *Anchor) {
 	ws.add(a.Name != "", quote(a.Name))
 	w.head(&ws, a.Match)
 	w.middle(&ws, a.Match)
-	w.tail(&ws, a.Match)
+	received(&ws, a.Match)
+	flags(&ws, a.Match)
 	tagged(&ws, a.Match)
 	for _, o := range a.Options {
 		ws.add(true, o)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fwctl/fwctl/internal/gen"
@@ -23,6 +24,39 @@ func TestPrintIsCanonical(t *testing.T) {
 		again := pf.Parse(text, d.dialect)
 		if !reflect.DeepEqual(placeless(c.Lines), placeless(again.Lines)) || again.Print() != text {
 			t.Fatalf("%v: reads otherwise:\n%s\n%s\n%v", d.dialect, text, again.Print(), again.Problems)
+		}
+	}
+}
+
+// Whatever the order in which a rule was written, its words are printed in the order in
+// which pfctl prints them, each system's own.
+func TestOrderOfWords(t *testing.T) {
+	for _, c := range []struct {
+		d          pf.Dialect
+		text, want string
+	}{
+		{
+			pf.OpenBSD,
+			"pass in quick log (all) on em0 inet proto tcp from 10.0.0.0/8 to 192.0.2.1 port ssh rtable 1 tagged B tag A once label x allow-opts probability 50% synproxy state (max 5) set (prio 3) max-pkt-rate 9/1 tos 0x10 flags S/SA group wheel user root received-on em1 rdr-to 10.0.0.9 route-to 10.0.0.2",
+			"pass in log (all) quick on em0 inet proto tcp from 10.0.0.0/8 to 192.0.2.1 port = 22 received-on em1 user root group wheel flags S/SA tos 0x10 max-pkt-rate 9/1 set (prio 3) probability 50% synproxy state (max 5) allow-opts label \"x\" once tag A tagged B rtable 1 rdr-to 10.0.0.9 route-to 10.0.0.2",
+		},
+		{
+			pf.FreeBSD,
+			"pass out on em0 route-to (em1 10.0.0.2) inet proto udp from any to any port 53 ! tagged B queue (a, b) label x ridentifier 5 keep state set prio (2, 5)",
+			"pass out on em0 route-to (em1 10.0.0.2) inet proto udp from any to any port = 53 set prio (2, 5) keep state label \"x\" ridentifier 5 queue (a, b) ! tagged B",
+		},
+		{
+			pf.MacOS,
+			"block return in on en0 inet proto icmp from any to any label x tos 0x10 icmp-type echoreq",
+			"block return in on en0 inet proto icmp all icmp-type echoreq tos 0x10 label \"x\"",
+		},
+		{pf.OpenBSD, "pass in inet6 from any to any keep state probability 30% (max 5)", "pass in inet6 all probability 30% keep state (max 5)"},
+		{pf.FreeBSDOld, "pass in all fragment no state", "pass in all no state fragment"},
+		{pf.OpenBSD, "match in all scrub (no-df) tag A queue q", "match in all scrub (no-df) queue q tag A"},
+	} {
+		parsed := pf.Parse(c.text+"\n", c.d)
+		if got := strings.TrimSuffix(parsed.Print(), "\n"); got != c.want || len(parsed.Problems) > 0 {
+			t.Errorf("%v: %v\n%s\n%s", c.d, parsed.Problems, got, c.want)
 		}
 	}
 }

@@ -19,11 +19,25 @@ func (p *parser) rule() Statement {
 	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("}") {
 		p.ruleOption(r)
 	}
+	inOrder(r.Unknown, conditionOrder)
+	inOrder(r.Effects, effectOrder)
 	if d := p.states; d != nil && r.Action == Pass && r.State == DefaultState {
 		r.State, r.Options, r.Rates = KeepState, slices.Clone(d.Options), slices.Clone(d.Rates)
 	}
 	p.consistent(r)
 	return r
+}
+
+// What a rule asks and does is kept in the order in which pfctl prints it.
+var (
+	conditionOrder = []string{"user", "group", "tos", "prio", "max-pkt-rate", "probability", "once"}
+	effectOrder    = []string{"set", "scrub", "ridentifier", "dnpipe", "dnqueue", "queue", "rtable"}
+)
+
+func inOrder(texts, names []string) {
+	slices.SortStableFunc(texts, func(a, b string) int {
+		return slices.Index(names, firstWord(a)) - slices.Index(names, firstWord(b))
+	})
 }
 
 func (p *parser) action(r *Rule) {
@@ -411,6 +425,9 @@ func (p *parser) portWord() (lo, hi uint16) {
 func (p *parser) port(s string) uint16 {
 	n, ok := number(services, s, 65535)
 	if !ok {
+		n, ok = service(s)
+	}
+	if !ok {
 		p.refuse("%q is no port", s)
 	}
 	return uint16(n)
@@ -550,6 +567,9 @@ func (p *parser) state(r *Rule) {
 	r.State = map[string]State{"keep": KeepState, "modulate": ModulateState, "synproxy": SynproxyState, "no": NoState}[word]
 	if r.Action == Block {
 		p.refuse("only pass rules keep state")
+	}
+	if p.tok.is("probability") { // pfctl prints it before the options, where it does not read it
+		r.Unknown = append(r.Unknown, p.condition())
 	}
 	if !p.take("(") {
 		return

@@ -107,6 +107,7 @@ func TestTaken(t *testing.T) {
 		{"antispoof quick for { (em0), lo0 }", "", nil},
 		{"pass in from fe80::1%em0 to any", "", nil},
 		{"table <t> { fe80::1%em0, fe80::%em0/64 }", "", nil},
+		{"pass in proto tcp to port imap3", "", nil}, // of the names in /etc/services
 		{"set state-defaults sloppy, no-sync, max 100\npass in all", "", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
 		{strings.Repeat("anchor \"x\" {\n", 64) + strings.Repeat("}\n", 64), "", nil},
 	} {
