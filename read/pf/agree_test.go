@@ -3,6 +3,7 @@ package pf_test
 import (
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/fwctl/fwctl/internal/gen"
@@ -54,9 +55,9 @@ func hostAddrs(is6 bool) packet.HostAddrs {
 // A packet that goes through random rules one after the other fares as the diagram
 // of their meaning says, in every grammar, at every hook.
 func TestEvaluatorAgrees(t *testing.T) {
-	files, each := gen.Dose(t, "FWCTL_RULESETS", 300), 900
+	files, each := gen.Dose(t, "FWCTL_RULESETS", 400), 900
 	r := rand.New(rand.NewPCG(gen.Seed(t), 21))
-	seen := map[packet.Outcome]int{}
+	seen, words := map[packet.Outcome]int{}, map[string]bool{}
 	for i := range files {
 		d := &draw{Rand: r, dialect: dialects[i%len(dialects)], plain: i%3 == 0}
 		text := d.file()
@@ -64,9 +65,14 @@ func TestEvaluatorAgrees(t *testing.T) {
 		if len(c.Problems) > 0 {
 			t.Fatalf("%v: %v\n%s", d.dialect, c.Problems, text)
 		}
+		for _, w := range constructs {
+			words[w] = words[w] || strings.Contains(text, w)
+		}
 		for _, is6 := range []bool{false, true} {
 			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
-				agree(t, c, hook, is6, r, each/6, seen)
+				opt := d.known()
+				opt.Refuses, opt.Keeping = i%7 == 0, i%5 == 0
+				agree(t, c, opt, hook, is6, r, each/6, seen)
 				if t.Failed() {
 					t.Fatalf("file %d, %v, %v, IPv6 %v\n%s", i, d.dialect, hook, is6, text)
 				}
@@ -77,11 +83,30 @@ func TestEvaluatorAgrees(t *testing.T) {
 	if seen[packet.OutcomeAccept] < 100*files || seen[packet.OutcomeDrop] < 100*files || seen[packet.OutcomeReject] < files {
 		t.Error("too few packets of some kind")
 	}
+	for _, w := range constructs {
+		if !words[w] {
+			t.Errorf("no file has %q", w)
+		}
+	}
 }
 
-func agree(t *testing.T, c *pf.Config, hook packet.Hook, is6 bool, r *rand.Rand, n int, seen map[packet.Outcome]int) {
+// constructs are what the reader knows, each by a word that nothing else has.
+var constructs = []string{
+	"set block-policy", "set skip on", "set state-defaults", "table <", "persist", "const", " file ", "{ self", "em1:network", "antispoof",
+	"anchor \"a/", "anchor \"b/", " quick on em0", "rdr-anchor", "nat-anchor", "binat-anchor",
+	"scrub in", "match in", "block return", "return-rst", "return-icmp", "return-icmp6", "log (all)", "on ! ", "on any", "on { ",
+	"inet6", "proto { ", "sctp", "icmp-type", "icmp6-type", " code ", "10/8", " - ", "<t1>", "<undefined>", "(self)", "(em0:0)", "(office:network)",
+	"(em1)/24", "! self", "em0:peer", "no-route", "urpf-failed", "route \"", "%em1", "port != ", "><", "<>", ":", "port domain", " os ",
+	"flags S/SA", "flags any", "fragment", "user ", "group ", "probability", "max-pkt-rate", "once", "tos ", "set prio", "set (",
+	"no state", "keep state", "modulate state", "synproxy state", "sloppy", "max ", "max-src-conn ", "max-src-conn-rate", "max-src-states",
+	"max-src-nodes", "overload <", "flush global", "tcp.established", "allow-opts", "received-on any", "! received-on", "label ", " tag ", "! tagged",
+	"nat-to", "nat-to {", "nat-to (em0)", "static-port", "rdr-to", "port 1000:*", "rdr-to {", "binat-to", "af-to", "route-to (em1", "route-to 10",
+	"reply-to", "dup-to", "divert-packet", "divert-reply", "nat on", "nat pass", "rdr on", "rdr pass", "binat on", "binat pass", "no rdr", "no nat", "no binat",
+}
+
+func agree(t *testing.T, c *pf.Config, opt pf.Options, hook packet.Hook, is6 bool, r *rand.Rand, n int, seen map[packet.Outcome]int) {
 	t.Helper()
-	f := pf.Filter(c, hook, is6, pf.Options{Links: links, Groups: groups})
+	f := pf.Filter(c, hook, is6, opt)
 	host := hostAddrs(is6)
 	s := packet.NewSpace(is6, host, packet.DefaultBudget, f)
 	node, err := s.Build(f)
@@ -95,16 +120,12 @@ func agree(t *testing.T, c *pf.Config, hook packet.Hook, is6 bool, r *rand.Rand,
 			facts.Fields[packet.FieldFragment] = packet.Number(1)
 		}
 		facts.In, facts.Out = loopback(facts.In), loopback(facts.Out)
-		facts.Unknowns = map[string]bool{}
-		for key := range f.Unknowns() {
-			facts.Unknowns[key] = r.IntN(2) == 0
-		}
+		m := newMachine(c, opt)
+		m.natDst = drawAddr(r, is6)
+		facts.Fields[packet.FieldNATDst] = packet.AddrValue(m.natDst)
+		facts.Unknowns = drawUnknowns(r, f, kindOf(host, m.natDst))
 		facts.SetKinds(host)
-		m := newMachine(c)
-		m.links, m.groups, m.holds = map[string][]netip.Prefix{}, groups, func(u string) bool { return facts.Unknowns[u] }
-		for _, l := range links {
-			m.links[l.Name] = l.Addrs
-		}
+		m.holds = func(u string) bool { return facts.Unknowns[u] }
 		want := m.way(p, fragment)
 		got := packet.Outcome(s.Eval(node, facts))
 		decided := f.Decide(facts)
@@ -114,6 +135,39 @@ func agree(t *testing.T, c *pf.Config, hook packet.Hook, is6 bool, r *rand.Rand,
 			return
 		}
 	}
+}
+
+// drawUnknowns draws what no packet tells, but for what the kind of an address is that a
+// translation gives.
+func drawUnknowns(r *rand.Rand, f *packet.Filter, kind packet.AddrType) map[string]bool {
+	out := map[string]bool{}
+	for key := range f.Unknowns() {
+		out[key] = r.IntN(2) == 0
+		if name := packet.UnknownName(key); strings.HasPrefix(name, "kind of the destination") {
+			out[key] = key == packet.UnknownBit(name, 0) && kind&1 != 0 || key == packet.UnknownBit(name, 1) && kind&2 != 0
+		}
+	}
+	return out
+}
+
+func kindOf(host packet.HostAddrs, a netip.Addr) packet.AddrType {
+	switch v := packet.AddrValue(a); {
+	case host.Local.Contains(v):
+		return packet.AddrLocal
+	case host.Broadcast.Contains(v):
+		return packet.AddrBroadcast
+	case a.IsMulticast():
+		return packet.AddrMulticast
+	}
+	return packet.AddrOther
+}
+
+func drawAddr(r *rand.Rand, is6 bool) netip.Addr {
+	addrs := addrs4
+	if is6 {
+		addrs = addrs6
+	}
+	return netip.MustParseAddr(addrs[r.IntN(len(addrs))])
 }
 
 // loopback is the name of an interface as the reader has it.
@@ -139,11 +193,7 @@ func (m *machine) way(p packet.Packet, fragment bool) packet.Outcome {
 
 func drawPacket(r *rand.Rand, hook packet.Hook, is6 bool) (p packet.Packet, fragment bool) {
 	one := func(words ...string) string { return words[r.IntN(len(words))] }
-	addrs := addrs4
-	if is6 {
-		addrs = addrs6
-	}
-	p = packet.Packet{Hook: hook, Src: netip.MustParseAddr(one(addrs...)), Dst: netip.MustParseAddr(one(addrs...))}
+	p = packet.Packet{Hook: hook, Src: drawAddr(r, is6), Dst: drawAddr(r, is6)}
 	card := func() string { return one("em0", "em0", "em1", "wg0", "lo0", "em9") }
 	if hook != packet.Output {
 		p.In = card()
@@ -151,7 +201,7 @@ func drawPacket(r *rand.Rand, hook packet.Hook, is6 bool) (p packet.Packet, frag
 	if hook != packet.Input {
 		p.Out = card()
 	}
-	p.Proto = []packet.Proto{packet.TCP, packet.TCP, packet.TCP, packet.UDP, packet.UDP, packet.ICMP, packet.ICMPv6, 47, packet.IGMP}[r.IntN(9)]
+	p.Proto = []packet.Proto{packet.TCP, packet.TCP, packet.TCP, packet.UDP, packet.UDP, packet.ICMP, packet.ICMPv6, 47, packet.IGMP, packet.SCTP}[r.IntN(10)]
 	if fragment = r.IntN(25) == 0; fragment {
 		return p, true
 	}
@@ -159,7 +209,7 @@ func drawPacket(r *rand.Rand, hook packet.Hook, is6 bool) (p packet.Packet, frag
 		return []uint16{22, 53, 80, 443, 1000, 1010, 33434, 40000, uint16(r.IntN(65536))}[r.IntN(9)]
 	}
 	switch {
-	case p.Proto == packet.TCP || p.Proto == packet.UDP:
+	case p.Proto.HasPorts():
 		p.SrcPort, p.DstPort = port(), port()
 		if p.Proto == packet.TCP {
 			p.Flags = []packet.Flags{packet.SYN, packet.SYN, packet.SYN, packet.SYN | packet.ACK, packet.ACK, packet.RST}[r.IntN(6)]

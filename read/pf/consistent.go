@@ -80,8 +80,23 @@ func (p *parser) consistent(r *Rule) {
 	case r.Fragment && (len(r.From.Ports)+len(r.To.Ports) > 0 || len(r.Types) > 0 || r.Flags != nil):
 		p.refuse("a rule for fragments cannot ask for ports, flags or types")
 	}
+	for _, t := range r.Translate {
+		if t.Kind != "af-to" {
+			p.consistentPool(r.Match, t.To)
+		}
+	}
 	p.consistentOwner(r)
 	p.consistentRates(r)
+}
+
+// consistentPool refuses a rule that gives packets addresses of another family than it
+// is for.
+func (p *parser) consistentPool(m Match, to []Host) {
+	f := given(m.Family, to)
+	m.Family = f
+	if pool := familyOf(to); pool != AnyFamily && pool != f || !possible(m) {
+		p.refuse("the rule and the addresses that it gives are of different families")
+	}
 }
 
 func (p *parser) consistentOwner(r *Rule) {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fwctl/fwctl/packet"
 	"github.com/fwctl/fwctl/read/pf"
@@ -12,15 +13,22 @@ import (
 
 // machine is a host with rules of pf: one packet goes through them, one rule after
 // the other, as pf.conf(5) says. It shares nothing with the reader but the syntax
-// tree.
+// tree, and the names of what no packet tells.
 type machine struct {
 	*pf.Config
-	links  map[string][]netip.Prefix
-	groups map[string][]string
-	tables map[string]*pf.Table
-	skip   []string
+	opt    pf.Options
 	holds  func(unknown string) bool
+	natDst netip.Addr // of addresses of which any may be chosen, this is
+
+	anchor string // whose rules are asked
+	tables map[home]*pf.Table
+	fills  map[home][]*pf.Rule // the rules that fill a table
+	skip   []string
+	rules  []*pf.Rule
 }
+
+// home is a table: its name, and the anchor that it belongs to.
+type home struct{ anchor, name string }
 
 // crossing is a packet at one interface.
 type crossing struct {
@@ -39,23 +47,56 @@ type verdict struct {
 	apply   *pf.Rule // whose translation is done when it wins
 }
 
-func newMachine(c *pf.Config) *machine {
-	m := &machine{Config: c, tables: map[string]*pf.Table{}}
-	for _, l := range c.Lines {
+func newMachine(c *pf.Config, opt pf.Options) *machine {
+	m := &machine{Config: c, opt: opt, tables: map[home]*pf.Table{}, fills: map[home][]*pf.Rule{}}
+	m.collect(c.Lines)
+	m.collectFills(c.Lines)
+	return m
+}
+
+func (m *machine) collect(lines []pf.Statement) {
+	for _, l := range lines {
 		switch l := l.(type) {
 		case *pf.Table:
-			m.tables[l.Name] = l
+			m.tables[home{m.anchor, l.Name}] = l
 		case *pf.Option:
 			if l.Words[0] == "skip" {
-				for _, w := range l.Words[2:] {
-					if w != "{" && w != "}" && w != "," {
-						m.skip = append(m.skip, w)
-					}
-				}
+				m.skip = append(m.skip, slices.DeleteFunc(slices.Clone(l.Words[2:]), func(w string) bool { return strings.Contains("{},", w) })...)
 			}
+		case *pf.Rule:
+			m.rules = append(m.rules, l)
+		case *pf.Anchor:
+			m.within(l, func(body []pf.Statement) { m.collect(body) })
 		}
 	}
-	return m
+}
+
+func (m *machine) collectFills(lines []pf.Statement) {
+	for _, l := range lines {
+		switch l := l.(type) {
+		case *pf.Rule:
+			for _, rate := range l.Rates {
+				if rate.Overload != "" && !slices.Contains(m.fills[m.home(rate.Overload)], l) {
+					m.fills[m.home(rate.Overload)] = append(m.fills[m.home(rate.Overload)], l)
+				}
+			}
+		case *pf.Anchor:
+			m.within(l, func(body []pf.Statement) { m.collectFills(body) })
+		}
+	}
+}
+
+// within does something with the rules of an anchor.
+func (m *machine) within(a *pf.Anchor, do func(body []pf.Statement)) {
+	outer, body := m.anchor, a.Body
+	m.anchor = strings.Trim(outer+"/"+a.Name, "/")
+	if !a.Inline && m.opt.Anchors != nil {
+		if c, ok := m.opt.Anchors(m.anchor); ok {
+			body = c.Lines
+		}
+	}
+	do(body)
+	m.anchor = outer
 }
 
 // cross judges the packet at an interface, and changes it.
@@ -72,6 +113,9 @@ func (m *machine) cross(c *crossing) packet.Outcome {
 		return packet.OutcomeAccept
 	}
 	v := verdict{outcome: packet.OutcomeAccept}
+	if m.opt.Refuses || m.opt.Keeping {
+		v.outcome = packet.OutcomeDrop
+	}
 	m.evaluate(m.Lines, c, &v)
 	if v.apply != nil && v.outcome == packet.OutcomeAccept {
 		m.rewrite(v.apply, c)
@@ -82,35 +126,65 @@ func (m *machine) cross(c *crossing) packet.Outcome {
 // evaluate tries the lines; true: the evaluation is over.
 func (m *machine) evaluate(lines []pf.Statement, c *crossing, v *verdict) bool {
 	for _, l := range lines {
+		over := false
 		switch l := l.(type) {
 		case *pf.Rule:
-			if m.rule(l, c, v) {
-				return true
-			}
+			over = m.rule(l, c, v)
 		case *pf.Antispoof:
-			if m.antispoof(l, c, v) {
-				return true
-			}
+			over = m.antispoof(l, c, v)
 		case *pf.Anchor:
-			if l.Keyword != "anchor" || !m.matches(l.Match, c) {
-				continue
-			}
-			inner := verdict{outcome: v.outcome, apply: v.apply}
-			over := m.evaluate(l.Body, c, &inner)
-			if inner.matched {
-				*v = inner
-			}
-			if over || inner.matched && l.Quick {
-				return true
-			}
+			over = l.Keyword == "anchor" && m.ask(l, c, v)
+		}
+		if over {
+			return true
 		}
 	}
 	return false
 }
 
+// ask tries the rules of an anchor.
+func (m *machine) ask(a *pf.Anchor, c *crossing, v *verdict) (over bool) {
+	if !m.matches(a.Match, c) {
+		return false
+	}
+	inner := verdict{outcome: v.outcome, apply: v.apply}
+	m.within(a, func(body []pf.Statement) { over = m.evaluate(body, c, &inner) })
+	if inner.matched {
+		*v = inner
+	}
+	return over || inner.matched && a.Quick
+}
+
 func (m *machine) rule(r *pf.Rule, c *crossing, v *verdict) bool {
+	for _, half := range halves(r) {
+		if m.one(half, c, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// halves are the two rules of binat-to, for packets that go out and for those that come
+// in, or the rule itself.
+func halves(r *pf.Rule) []*pf.Rule {
+	if len(r.Translate) != 1 || r.Translate[0].Kind != "binat-to" {
+		return []*pf.Rule{r}
+	}
+	out, in := *r, *r
+	to := r.Translate[0].To
+	out.Dir, out.Translate = pf.Out, []pf.Translate{{Kind: "nat-to", To: to, Text: "static-port"}}
+	in.Dir, in.Translate = pf.In, []pf.Translate{{Kind: "rdr-to", To: r.From.Hosts}}
+	in.From.Hosts, in.To.Hosts = r.To.Hosts, to
+	return []*pf.Rule{&out, &in}
+}
+
+func (m *machine) one(r *pf.Rule, c *crossing, v *verdict) bool {
 	if !m.ruleMatches(r, c) {
 		return false
+	}
+	if r.Action == pf.Matches && leaves(r, c) { // what comes of it is not said
+		v.outcome, v.matched, v.apply = packet.OutcomeUnknown, true, nil
+		return true
 	}
 	if r.Tag != "" {
 		c.tag = r.Tag
@@ -121,22 +195,32 @@ func (m *machine) rule(r *pf.Rule, c *crossing, v *verdict) bool {
 	}
 	v.matched, v.apply = true, nil
 	if r.Action == pf.Pass {
-		v.outcome, v.apply = m.passed(r), r
+		v.outcome, v.apply = m.passed(r, c), r
 	} else {
 		v.outcome = m.refused(r, c)
 	}
 	return r.Quick
 }
 
-func (m *machine) passed(r *pf.Rule) packet.Outcome {
-	w := (&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{r}}).Print()
+// leaves reports whether a rule sends packets where no rule says what becomes of them.
+func leaves(r *pf.Rule, c *crossing) bool {
+	elsewhere := strings.HasPrefix(r.Divert, "divert-packet") || strings.HasPrefix(r.Route, "route-to")
+	return elsewhere || len(r.Translate) > 0 && r.Translate[0].Kind == "af-to"
+}
+
+func (m *machine) passed(r *pf.Rule, c *crossing) packet.Outcome {
+	switch {
+	case m.opt.Keeping && r.State == pf.NoState:
+		return packet.OutcomeDrop
+	case leaves(r, c):
+		return packet.OutcomeUnknown
+	}
 	name := r.Label
 	if name == "" {
-		name = strings.TrimSuffix(w, "\n")
+		name = m.text(r)
 	}
-	for _, o := range r.Options {
-		limit, n, _ := strings.Cut(o, " ")
-		if strings.HasPrefix(limit, "max") && m.holds("rule `"+name+"` is over its "+limit+" "+n) {
+	for _, l := range r.Rates {
+		if l.Overload == "" && m.holds(fmt.Sprintf("rule `%s` is over its %s %d", name, l.Name, l.Count)) {
 			return packet.OutcomeDrop
 		}
 	}
@@ -147,7 +231,11 @@ func (m *machine) refused(r *pf.Rule, c *crossing) packet.Outcome {
 	switch {
 	case r.Answer == "":
 		return packet.OutcomeDrop
-	case c.Proto == packet.TCP && (c.fragment || c.Flags&packet.RST == 0), c.Proto == packet.UDP:
+	case c.Proto == packet.TCP && (c.fragment || c.Flags&packet.RST == 0):
+		return packet.OutcomeReject
+	case strings.HasPrefix(r.Answer, "return-rst"):
+		return packet.OutcomeDrop
+	case c.Proto == packet.UDP:
 		return packet.OutcomeReject
 	case c.Proto != packet.TCP && m.holds("pf answers protocols other than TCP and UDP"):
 		return packet.OutcomeReject
@@ -161,6 +249,11 @@ func (m *machine) ruleMatches(r *pf.Rule, c *crossing) bool {
 	if stateful && match.Flags == nil && !r.Fragment {
 		match.Flags = &pf.Flags{Set: packet.SYN, Mask: packet.SYN | packet.ACK}
 	}
+	for _, t := range r.Translate {
+		if t.Kind != "af-to" {
+			match.Family = narrowed(match.Family, t.To)
+		}
+	}
 	switch {
 	case !m.matches(match, c), r.Fragment && !c.fragment:
 		return false
@@ -168,46 +261,51 @@ func (m *machine) ruleMatches(r *pf.Rule, c *crossing) bool {
 		return t.Type == c.Type && (t.Code < 0 || t.Code == int(c.Code))
 	})):
 		return false
-	case stateful && m.Dialect == pf.OpenBSD && answers(c):
+	case stateful && m.Dialect == pf.OpenBSD && answers(c) && !slices.Contains(r.Options, "sloppy"):
+		return false
+	case len(r.From.OS) > 0 && !slices.ContainsFunc(r.From.OS, func(o string) bool { return m.holds("the source runs " + o) }):
 		return false
 	}
-	for _, u := range r.Unknown {
-		if strings.HasPrefix(u, "probability") { // each rule throws its own dice
-			u += " of rule `" + m.text(r) + "`"
-			if n := m.before(r); n > 0 {
-				u += fmt.Sprintf(", the %dth like it", n+1)
-			}
-		}
-		if !m.holds(u) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(r.Unknown, func(u string) bool { return !m.holds(m.unknown(r, u)) })
 }
 
-func (m *machine) text(r *pf.Rule) string {
-	return strings.TrimSuffix((&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{r}}).Print(), "\n")
+// narrowed is the family of a rule that gives packets addresses of one.
+func narrowed(f pf.Family, to []pf.Host) pf.Family {
+	if len(to) == 0 || slices.ContainsFunc(to, func(h pf.Host) bool {
+		return h.Kind != pf.PrefixHost || h.Prefix.Addr().Is6() != to[0].Prefix.Addr().Is6()
+	}) {
+		return f
+	}
+	if to[0].Prefix.Addr().Is6() {
+		return pf.Inet6
+	}
+	return pf.Inet
 }
 
-// before counts the rules before that say the same.
-func (m *machine) before(r *pf.Rule) int {
-	n, found := 0, false
-	var count func(lines []pf.Statement)
-	count = func(lines []pf.Statement) {
-		for _, l := range lines {
-			switch l := l.(type) {
-			case *pf.Anchor:
-				count(l.Body)
-			case *pf.Rule:
-				found = found || l == r
-				if !found && m.text(l) == m.text(r) {
-					n++
-				}
-			}
+// unknown is the name of a condition. Each rule throws its own dice and counts its own
+// packets.
+func (m *machine) unknown(r *pf.Rule, u string) string {
+	if name, _, _ := strings.Cut(u, " "); !slices.Contains([]string{"probability", "max-pkt-rate", "once"}, name) {
+		return u
+	}
+	u += " of rule `" + m.text(r) + "`"
+	n := 0
+	for _, other := range m.rules {
+		if other == r {
+			break
+		}
+		if m.text(other) == m.text(r) {
+			n++
 		}
 	}
-	count(m.Lines)
-	return n
+	if n > 0 {
+		u += fmt.Sprintf(", the %dth like it", n+1)
+	}
+	return u
+}
+
+func (m *machine) text(s pf.Statement) string {
+	return strings.TrimSuffix((&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{s}}).Print(), "\n")
 }
 
 // answers reports whether the packet is an answer of ICMP, which opens no state on
@@ -233,7 +331,7 @@ func (m *machine) matches(r pf.Match, c *crossing) bool {
 	if len(r.Protos) > 0 && !slices.Contains(r.Protos, c.Proto) {
 		return false
 	}
-	if !m.endpoint(r.From, c.Src, c.SrcPort, "the source", c) || !m.endpoint(r.To, c.Dst, c.DstPort, "the destination", c) {
+	if !m.endpoint(r.From, false, c) || !m.endpoint(r.To, true, c) {
 		return false
 	}
 	if f := r.Flags; f != nil && f.Mask != 0 && c.Proto == packet.TCP && (c.fragment || c.Flags&f.Mask != f.Set) {
@@ -252,8 +350,12 @@ func (m *machine) matches(r pf.Match, c *crossing) bool {
 	return r.Tagged == "" || (r.Tagged == c.tag) != r.NotTag
 }
 
-func (m *machine) endpoint(e pf.Endpoint, a netip.Addr, port uint16, side string, c *crossing) bool {
-	if len(e.Hosts) > 0 && !slices.ContainsFunc(e.Hosts, func(h pf.Host) bool { return m.host(h, a, side) }) {
+func (m *machine) endpoint(e pf.Endpoint, dst bool, c *crossing) bool {
+	port := c.SrcPort
+	if dst {
+		port = c.DstPort
+	}
+	if len(e.Hosts) > 0 && !slices.ContainsFunc(e.Hosts, func(h pf.Host) bool { return m.host(h, dst, c) }) {
 		return false
 	}
 	return len(e.Ports) == 0 || !c.fragment && slices.ContainsFunc(e.Ports, func(p pf.PortOp) bool { return onPort(p, int(port)) })
@@ -280,13 +382,19 @@ func onPort(p pf.PortOp, n int) bool {
 	return n >= lo && n <= hi
 }
 
-func (m *machine) host(h pf.Host, a netip.Addr, side string) bool {
+func (m *machine) host(h pf.Host, dst bool, c *crossing) bool {
+	a, side := c.Src, "the source"
+	if dst {
+		a, side = c.Dst, "the destination"
+	}
+	bare := h
+	bare.Not = false
 	is := false
 	switch h.Kind {
 	case pf.AnyHost:
 		is = true
 	case pf.PrefixHost:
-		if h.Prefix.Addr().BitLen() != a.BitLen() {
+		if h.Prefix.Addr().BitLen() != a.BitLen() || h.Zone != "" && h.Zone != c.iface {
 			return false
 		}
 		is = h.Prefix.Contains(a)
@@ -296,42 +404,66 @@ func (m *machine) host(h pf.Host, a netip.Addr, side string) bool {
 		}
 		is = h.Lo.Compare(a) <= 0 && a.Compare(h.Hi) <= 0
 	case pf.TableHost:
-		is = m.inTable(h.Name, a)
-	case pf.NoRoute:
-		is = m.holds(side + " is no-route")
-	case pf.URPFFailed:
-		is = m.holds(side + " is urpf-failed")
+		is = m.inTable(h.Name, a, side)
+	case pf.NoRoute, pf.URPFFailed, pf.RouteHost:
+		is = m.holds(side + " is " + bare.String())
 	default:
-		is = m.ofInterface(h, a)
+		of, known := m.addresses(h, a.Is6())
+		switch {
+		case !known:
+			is = m.holds(side + " is " + bare.String())
+		case h.Kind == pf.NamedHost: // each is a rule of its own
+			return slices.ContainsFunc(of, func(p netip.Prefix) bool { return p.Contains(a) != h.Not })
+		default:
+			is = contains(of, a)
+		}
 	}
 	return is != h.Not
 }
 
-// ofInterface reports whether an address is one that the name of an interface
-// stands for.
-func (m *machine) ofInterface(h pf.Host, a netip.Addr) bool {
+func contains(of []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(of, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// addresses are those that the name of an interface stands for, of a family.
+func (m *machine) addresses(h pf.Host, is6 bool) (out []netip.Prefix, known bool) {
 	if h.Kind == pf.DynamicHost && h.Name == "self" && m.Dialect == pf.MacOS {
-		return false
+		return nil, true
 	}
-	for name, addrs := range m.links {
-		if h.Name != "self" && h.Name != name {
+	for _, l := range links {
+		if h.Name != "self" && h.Name != l.Name && (m.Dialect == pf.MacOS || !slices.Contains(groups[h.Name], l.Name)) {
 			continue
 		}
+		known = true
 		first := true
-		for _, p := range addrs {
-			if p.Addr().BitLen() != a.BitLen() || slices.Contains(h.Mods, "0") && !first {
+		for _, p := range l.Addrs {
+			if p.Addr().Is6() != is6 || slices.Contains(h.Mods, "0") && !first {
 				continue
 			}
 			first = false
-			switch {
-			case slices.Contains(h.Mods, "network") && p.Contains(a) && !p.Addr().IsLinkLocalUnicast(),
-				slices.Contains(h.Mods, "broadcast") && a.Is4() && p.Bits() < 31 && a == lastOf(p),
-				!slices.Contains(h.Mods, "network") && !slices.Contains(h.Mods, "broadcast") && p.Addr() == a:
-				return true
+			if q, ok := modified(p, h); ok {
+				out = append(out, q)
 			}
 		}
 	}
-	return false
+	return out, known && !slices.Contains(h.Mods, "peer")
+}
+
+// modified is what the modifiers of a name make of an address.
+func modified(p netip.Prefix, h pf.Host) (netip.Prefix, bool) {
+	bits := p.Addr().BitLen()
+	switch {
+	case slices.Contains(h.Mods, "network"):
+		return p.Masked(), !p.Addr().Is6() || !p.Addr().IsLinkLocalUnicast()
+	case slices.Contains(h.Mods, "broadcast"):
+		if p.Addr().Is6() || p.Bits() >= 31 {
+			return p, false
+		}
+		return netip.PrefixFrom(lastOf(p), bits), true
+	case h.Bits > 0:
+		bits = min(bits, h.Bits)
+	}
+	return netip.PrefixFrom(p.Addr(), bits).Masked(), true
 }
 
 func lastOf(p netip.Prefix) netip.Addr {
@@ -342,15 +474,85 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-func (m *machine) inTable(name string, a netip.Addr) bool {
-	t := m.tables[name]
-	if t == nil {
-		return false
+// home is the table of a name that the rules ask: the anchor's own, or that of the main
+// rules.
+func (m *machine) home(name string) home {
+	if m.tables[home{m.anchor, name}] != nil {
+		return home{m.anchor, name}
 	}
+	return home{"", name}
+}
+
+func (m *machine) inTable(name string, a netip.Addr, side string) bool {
+	where := m.home(name)
+	t, fills := m.tables[where], m.fills[where]
+	over := side + " is in table <" + name + ">"
+	switch {
+	case len(fills) == 0 && t != nil && !t.Listed:
+		return m.holds(over)
+	case len(fills) == 0:
+		return t != nil && m.listed(t, a)
+	}
+	if key, ok := oneLimit(fills, a.Is6()); ok && side == "the source" {
+		return !m.holds(key) || t != nil && t.Listed && m.listed(t, a)
+	}
+	return m.holds(over) || t != nil && t.Listed && m.listed(t, a)
+}
+
+// oneLimit is the name of the limit that alone fills a table.
+func oneLimit(fills []*pf.Rule, is6 bool) (string, bool) {
+	for _, r := range fills {
+		if r.Label == "" && len(fills) > 1 || r.Label != fills[0].Label || !slices.Equal(r.Rates, fills[0].Rates) {
+			return "", false
+		}
+	}
+	for _, l := range fills[0].Rates {
+		if l.Name == "max-src-conn-rate" && fills[0].Label != "" {
+			return packet.Unspent(fills[0].Label, l.Count, time.Duration(l.Seconds)*time.Second, is6).(packet.Unknown).Key, true
+		}
+	}
+	return "", false
+}
+
+// listed finds the longest entry that holds the address.
+func (m *machine) listed(t *pf.Table, a netip.Addr) bool {
 	best, in := -1, false
+	try := func(p netip.Prefix, not bool) {
+		if p.Contains(a) && p.Bits() > best {
+			best, in = p.Bits(), !not
+		}
+	}
 	for _, e := range t.Entries {
-		if e.Prefix.Contains(a) && e.Prefix.Bits() > best {
-			best, in = e.Prefix.Bits(), !e.Not
+		if e.Name == "" {
+			try(e.Prefix, e.Not)
+			continue
+		}
+		name, network := strings.CutSuffix(strings.Trim(e.Name, "()"), ":network")
+		h := pf.Host{Kind: pf.NamedHost, Name: name}
+		if network {
+			h.Mods = []string{"network"}
+		}
+		of, _ := m.addresses(h, a.Is6())
+		for _, p := range of {
+			try(p, e.Not)
+		}
+	}
+	for _, name := range t.Files {
+		text, _ := m.opt.Files(name)
+		for line := range strings.Lines(string(text)) {
+			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if word == "" || word == "#" {
+				continue
+			}
+			net, not := strings.CutPrefix(word, "!")
+			if net == "10/8" {
+				net = "10.0.0.0/8"
+			}
+			p, err := netip.ParsePrefix(net)
+			if err != nil {
+				p = netip.PrefixFrom(netip.MustParseAddr(net), netip.MustParseAddr(net).BitLen())
+			}
+			try(p.Masked(), not)
 		}
 	}
 	return in
@@ -364,7 +566,7 @@ func (m *machine) onName(name, iface string) bool {
 	case iface:
 		return true
 	}
-	return m.Dialect != pf.MacOS && slices.Contains(m.groups[name], iface)
+	return m.Dialect != pf.MacOS && slices.Contains(groups[name], iface)
 }
 
 func (m *machine) antispoof(a *pf.Antispoof, c *crossing, v *verdict) bool {
@@ -373,8 +575,10 @@ func (m *machine) antispoof(a *pf.Antispoof, c *crossing, v *verdict) bool {
 	}
 	for _, i := range a.On {
 		lo := i.Name == "lo" || i.Name == "lo0" // whose addresses are not refused elsewhere
-		spoofed := !m.onName(i.Name, c.iface) && m.ofInterface(pf.Host{Kind: pf.DynamicHost, Name: i.Name, Mods: []string{"network"}}, c.Src)
-		if spoofed || !lo && m.ofInterface(pf.Host{Kind: pf.DynamicHost, Name: i.Name}, c.Src) {
+		own, _ := m.addresses(pf.Host{Kind: pf.DynamicHost, Name: i.Name}, c.Is6())
+		nets, _ := m.addresses(pf.Host{Kind: pf.DynamicHost, Name: i.Name, Mods: []string{"network"}}, c.Is6())
+		spoofed := !m.onName(i.Name, c.iface) && contains(nets, c.Src)
+		if spoofed || !lo && contains(own, c.Src) {
 			v.outcome, v.matched, v.apply = packet.OutcomeDrop, true, nil
 			if a.Quick {
 				return true
@@ -387,42 +591,127 @@ func (m *machine) antispoof(a *pf.Antispoof, c *crossing, v *verdict) bool {
 // rewrite does nat-to and rdr-to.
 func (m *machine) rewrite(r *pf.Rule, c *crossing) {
 	for _, t := range r.Translate {
-		m.give(t.Kind == "rdr-to", t.To[0].Prefix.Addr(), t.Port, t.String(), c)
-	}
-}
-
-func (m *machine) give(dst bool, to netip.Addr, port *pf.PortOp, text string, c *crossing) {
-	if dst == c.out || to.BitLen() != c.Src.BitLen() {
-		return
-	}
-	if !dst {
-		c.Src = to
-		c.SrcPort = 0 // which one is not known
-		for i := range uint(16) {
-			if m.holds(packet.UnknownBit("the port after "+text, i)) {
-				c.SrcPort |= 1 << i
-			}
+		if (t.Kind == "rdr-to") != c.out {
+			m.give(t.To, t.Port, strings.Contains(t.Text, "static-port"), t.String(), c)
 		}
-		return
-	}
-	c.Dst = to
-	if port != nil {
-		c.DstPort = port.Lo
 	}
 }
 
-// translate does nat and rdr of the old grammar; true: the packet passes.
+// give gives a packet that comes in another destination, one that goes out another
+// source.
+func (m *machine) give(to []pf.Host, port *pf.PortOp, keeps bool, text string, c *crossing) {
+	a, one := m.single(to, c.Is6())
+	text = strings.TrimSpace(text)
+	if !c.out {
+		if c.Dst = m.natDst; one {
+			c.Dst = a
+		}
+		c.DstPort = m.port(c.DstPort, port, port == nil, text)
+		return
+	}
+	if c.Src = a; !one {
+		c.Src = m.anySource(text, c.Is6())
+	}
+	c.SrcPort = m.port(c.SrcPort, port, port == nil && keeps, text)
+}
+
+// port is the one that a packet gets.
+func (m *machine) port(was uint16, port *pf.PortOp, keeps bool, text string) uint16 {
+	switch {
+	case keeps:
+		return was
+	case port != nil && port.Op == "" && port.Lo == port.Hi:
+		return port.Lo
+	}
+	var n uint16 // which one is not known
+	for i := range uint(16) {
+		if m.holds(packet.UnknownBit("the port after "+text, i)) {
+			n |= 1 << i
+		}
+	}
+	return n
+}
+
+// anySource is one that is not known.
+func (m *machine) anySource(text string, is6 bool) netip.Addr {
+	bytes := make([]byte, 4)
+	if is6 {
+		bytes = make([]byte, 16)
+	}
+	for i := range uint(8 * len(bytes)) {
+		if m.holds(packet.UnknownBit("the source after "+text, i)) {
+			bytes[len(bytes)-1-int(i/8)] |= 1 << (i % 8)
+		}
+	}
+	a, _ := netip.AddrFromSlice(bytes)
+	return a
+}
+
+// single is the one address of a pool.
+func (m *machine) single(to []pf.Host, is6 bool) (netip.Addr, bool) {
+	if len(to) != 1 {
+		return netip.Addr{}, false
+	}
+	if to[0].Kind == pf.PrefixHost {
+		return to[0].Prefix.Addr(), to[0].Prefix.IsSingleIP()
+	}
+	of, _ := m.addresses(to[0], is6)
+	if len(of) != 1 {
+		return netip.Addr{}, false
+	}
+	return of[0].Addr(), true
+}
+
+// translate does nat, rdr and binat of the old grammar; true: the packet passes. Each
+// kind has rules of its own.
 func (m *machine) translate(c *crossing) bool {
-	for _, l := range m.Lines {
-		t, ok := l.(*pf.Translation)
-		if !ok || (t.Kind == "rdr") == c.out || !m.matches(t.Match, c) {
+	for _, kind := range map[bool][]string{false: {"rdr", "binat"}, true: {"binat", "nat"}}[c.out] {
+		t, _ := m.translation(m.Lines, kind, c)
+		if t == nil {
 			continue
 		}
-		if !t.No {
-			text := (&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{t}}).Print()
-			m.give(t.Kind == "rdr", t.To[0].Prefix.Addr(), t.Port, strings.TrimSpace(text), c)
+		to, port, keeps := t.To, t.Port, strings.Contains(t.Text, "static-port")
+		if kind == "binat" {
+			port, keeps = nil, true
+			if !c.out {
+				to = t.From.Hosts
+			}
+		}
+		m.give(to, port, keeps, m.text(t), c)
+		if t.Tag != "" {
+			c.tag = t.Tag
 		}
 		return t.Pass
 	}
 	return false
+}
+
+// translation is the first of a kind that matches; over: none behind it is asked.
+func (m *machine) translation(lines []pf.Statement, kind string, c *crossing) (found *pf.Translation, over bool) {
+	for _, l := range lines {
+		switch l := l.(type) {
+		case *pf.Translation:
+			match := l.Match
+			match.Family = narrowed(match.Family, l.To)
+			if kind == "binat" && !c.out {
+				match.From.Hosts, match.To.Hosts = l.Match.To.Hosts, l.To
+			}
+			if l.Kind != kind || !m.matches(match, c) {
+				continue
+			}
+			if l.No {
+				return nil, true
+			}
+			return l, true
+		case *pf.Anchor:
+			if l.Keyword != kind+"-anchor" || !m.matches(l.Match, c) {
+				continue
+			}
+			m.within(l, func(body []pf.Statement) { found, over = m.translation(body, kind, c) })
+			if over {
+				return found, true
+			}
+		}
+	}
+	return nil, false
 }

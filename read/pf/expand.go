@@ -56,6 +56,7 @@ func (c *Config) expandRule(s *Rule) []Statement {
 // combinations are the products of a rule's lists that some packet can match.
 func (s *Rule) combinations() []Match {
 	all := []Match{s.Match}
+	all[0].Family = s.family()
 	all = each(all, len(s.On), func(m *Match, i int) { m.On = s.On[i : i+1] })
 	all = each(all, len(s.Protos), func(m *Match, i int) { m.Protos = s.Protos[i : i+1] })
 	all = each(all, len(s.Types), func(m *Match, i int) { m.Types = s.Types[i : i+1] })

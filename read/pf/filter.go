@@ -97,7 +97,7 @@ type reader struct {
 	fills    []fill                       // the rules that fill tables
 	nth      map[*Rule]int                // how many rules before say the same, of those that count packets or throw dice
 	same     map[string]int               // how many say the same
-	skip     []Iface                      // set skip
+	skip     []string                     // set skip
 	tags     []string                     // that some rule asks for, in order
 	ordered  bool                         // rules depend on what earlier ones did to the packet
 	sets     map[string]contents          // of tables, so that each is made once
@@ -123,9 +123,7 @@ func (r *reader) survey(lines []Statement) {
 	r.tables, r.limited = map[string]map[string]*Table{}, map[string]*Rule{}
 	r.nth, r.same = map[*Rule]int{}, map[string]int{}
 	r.loopback = []string{"lo"}
-	for _, name := range r.opt.Skip {
-		r.skip = append(r.skip, Iface{Name: name})
-	}
+	r.skip = slices.Clone(r.opt.Skip)
 	r.surveyIn("", lines)
 	r.surveyFills()
 	for _, l := range r.opt.Links {
@@ -223,20 +221,8 @@ func (r *reader) surveyMatch(m Match) {
 }
 
 // skipped are the interfaces of `set skip on`.
-func skipped(words []string) []Iface {
-	var out []Iface
-	not := false
-	for _, w := range words {
-		switch w {
-		case "on", "{", "}", ",":
-		case "!":
-			not = true
-		default:
-			out = append(out, Iface{Name: w, Not: not})
-			not = false
-		}
-	}
-	return out
+func skipped(words []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return slices.Contains([]string{"on", "{", "}", ","}, w) })
 }
 
 // body returns the rules of an anchor: those in its braces, else those that the
@@ -307,7 +293,7 @@ func (r *reader) cross(dir Dir) {
 	r.undecided()
 	r.emit("set skip", packet.OutcomeAccept, r.skipped(r.skip, dir == Out))
 	r.emit("state", packet.OutcomeAccept, states(packet.Established, packet.Related))
-	r.chain.Rules = append(r.chain.Rules, r.translations(r.Lines, nil)...)
+	r.chain.Rules = append(r.chain.Rules, r.translations(r.Lines)...)
 	r.quick, r.later = nil, nil
 	r.statements(r.Lines, nil)
 	if r.ordered {
@@ -495,13 +481,20 @@ func (r *reader) inOrder(s *Rule, cond packet.Cond, decision packet.Step) {
 		r.decisions = append(r.decisions, decision)
 		step.Writes = []packet.Write{mark(packet.FieldCTMark, len(r.decisions))}
 	}
-	switch i, asked := slices.BinarySearch(r.tags, s.Tag); {
-	case asked:
-		step.Writes = append(step.Writes, mark(packet.FieldMark, i+1))
-	case s.Tag != "": // for which no rule asks, in the place of one
-		step.Writes = append(step.Writes, mark(packet.FieldMark, 0))
-	}
+	step.Writes = append(step.Writes, r.tag(s.Tag)...)
 	r.chain.Rules = append(r.chain.Rules, step)
+}
+
+// tag gives a packet a tag, in the place of the one that it has.
+func (r *reader) tag(tag string) []packet.Write {
+	i, asked := slices.BinarySearch(r.tags, tag)
+	switch {
+	case asked:
+		return []packet.Write{mark(packet.FieldMark, i+1)}
+	case tag != "" && r.ordered: // for which no rule asks
+		return []packet.Write{mark(packet.FieldMark, 0)}
+	}
+	return nil
 }
 
 // ruleset names the rules that are read.

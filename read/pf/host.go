@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go4.org/netipx"
@@ -262,18 +263,29 @@ func ParseEntries(text string) (entries []Entry, ok bool) {
 		line, _, _ = strings.Cut(line, ";")
 		for _, w := range strings.FieldsFunc(line, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' || c == '\n' || c == '\r' }) {
 			w, not := strings.CutPrefix(w, "!")
-			p, err := netip.ParsePrefix(w)
-			if a, aerr := netip.ParseAddr(w); aerr == nil {
-				p, err = netip.PrefixFrom(a, a.BitLen()), nil
+			p, read := parseNetwork(w)
+			ok = ok && read
+			if read {
+				entries = append(entries, Entry{Not: not, Prefix: p})
 			}
-			if err != nil {
-				ok = false
-				continue
-			}
-			entries = append(entries, Entry{Not: not, Prefix: p.Masked()})
 		}
 	}
 	return entries, ok
+}
+
+// parseNetwork reads an address or a network, of which zeros at the end may be missing.
+func parseNetwork(s string) (netip.Prefix, bool) {
+	host, length, masked := strings.Cut(s, "/")
+	a, short, ok := parseAddr(host)
+	bits := a.BitLen()
+	if masked {
+		n, err := strconv.ParseUint(length, 10, 8)
+		ok, bits = ok && err == nil, int(n)
+	}
+	if !ok || short && !masked || bits > a.BitLen() || strings.Contains(host, "%") {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, bits).Masked(), true
 }
 
 // longest is the set of addresses for which the longest prefix that holds them is

@@ -22,7 +22,9 @@ var whole = packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Sin
 
 // ruleCond is the condition of a filter rule.
 func (r *reader) ruleCond(s *Rule) packet.Cond {
-	c := packet.All{r.match(s.Match, s.kind())}
+	m := s.Match
+	m.Family = s.family()
+	c := packet.All{r.match(m, s.kind())}
 	if len(s.Types) > 0 {
 		c = append(c, whole, r.types(s.Types))
 	}
@@ -35,8 +37,12 @@ func (r *reader) ruleCond(s *Rule) packet.Cond {
 	for _, u := range s.Unknown {
 		c = append(c, r.unknown(r.condition(s, u), false))
 	}
-	for _, o := range s.From.OS {
-		c = append(c, r.unknown("the source runs "+o, false))
+	if len(s.From.OS) > 0 { // each of a list makes a rule of its own
+		var runs packet.Any
+		for _, o := range s.From.OS {
+			runs = append(runs, r.unknown("the source runs "+o, false))
+		}
+		c = append(c, runs)
 	}
 	return c
 }
@@ -258,17 +264,14 @@ func (r *reader) loopbacks(out bool) packet.Cond {
 
 // skipped is a test for the interfaces of `set skip`; macOS compares the beginning of
 // the name with a driver's.
-func (r *reader) skipped(is []Iface, out bool) packet.Cond {
+func (r *reader) skipped(names []string, out bool) packet.Cond {
 	c := packet.Any{}
-	for _, i := range is {
-		one := r.iface(i.Name, out)
-		if r.Dialect == MacOS && i.Name == "lo" {
-			one = r.loopbacks(out)
+	for _, name := range names {
+		if r.Dialect == MacOS && name == "lo" {
+			c = append(c, r.loopbacks(out))
+			continue
 		}
-		if i.Not {
-			one = packet.Not{Cond: one}
-		}
-		c = append(c, one)
+		c = append(c, r.iface(name, out))
 	}
 	return c
 }
@@ -302,6 +305,9 @@ func (d Dialect) drivers() []string {
 
 // unspent is the condition that a source is not over the limit that fills a table.
 func (r *reader) unspent(s *Rule) (packet.Cond, bool) {
+	if s == nil { // several fill it
+		return nil, false
+	}
 	i := slices.IndexFunc(s.Rates, func(x Rate) bool { return x.Name == "max-src-conn-rate" })
 	if i < 0 || s.Label == "" {
 		return nil, false

@@ -9,10 +9,15 @@ import (
 )
 
 // translations are the rules of the old grammar, which change packets before the
-// filter sees them: the first that matches.
-func (r *reader) translations(lines []Statement, guard packet.Cond) []packet.Step {
+// filter sees them. Each kind has rules of its own: of a packet that goes out those of
+// binat are asked before those of nat, of one that comes in those of rdr before those
+// of binat, and the first that matches is it (pf_get_translation in pf.c).
+func (r *reader) translations(lines []Statement) []packet.Step {
 	c := &packet.Chain{Name: "translation " + map[Dir]string{In: "in", Out: "out"}[r.dir], Policy: packet.OutcomeAccept}
-	r.translationsIn(c, lines, guard)
+	for _, kind := range map[Dir][]string{In: {"rdr", "binat"}, Out: {"binat", "nat"}}[r.dir] {
+		t := &translating{reader: r, kind: kind, chain: c}
+		t.statements(lines, nil)
+	}
 	if len(c.Rules) == 0 {
 		return nil
 	}
@@ -20,49 +25,107 @@ func (r *reader) translations(lines []Statement, guard packet.Cond) []packet.Ste
 	return []packet.Step{{Outcome: packet.OutcomeJump, Chain: c.Name}}
 }
 
-func (r *reader) translationsIn(c *packet.Chain, lines []Statement, guard packet.Cond) {
+// translating reads the rules of one kind.
+type translating struct {
+	*reader
+	kind  string
+	chain *packet.Chain
+	not   packet.All // what the rules with "no" keep from those behind them
+}
+
+func (t *translating) statements(lines []Statement, guard packet.Cond) {
 	for _, s := range lines {
 		switch s := s.(type) {
 		case *Translation:
-			r.translation(c, s, guard)
+			if s.Kind == t.kind {
+				t.rule(s, guard)
+			}
 		case *Anchor:
-			if s.Keyword == "anchor" || s.Keyword == "scrub-anchor" || s.Keyword == "dummynet-anchor" {
+			if s.Keyword != t.kind+"-anchor" {
 				continue
 			}
-			outer, inner := r.anchor, guarded(guard, r.match(s.Match, ""))
-			r.anchor = within(outer, s)
-			r.translationsIn(c, r.body(s, outer), inner)
-			r.anchor = outer
+			outer, inner := t.anchor, guarded(guard, t.match(s.Match, ""))
+			t.anchor = within(outer, s)
+			t.statements(t.body(s, outer), inner)
+			t.anchor = outer
 		}
 	}
 }
 
-func (r *reader) translation(c *packet.Chain, t *Translation, guard packet.Cond) {
-	dst := t.Kind == "rdr" || t.Kind == "binat" && r.dir == In
-	if dst != (r.dir == In) || !r.applies(t.Match) {
+func (t *translating) rule(s *Translation, guard packet.Cond) {
+	dst := t.dir == In
+	m := s.Match
+	m.Family = given(m.Family, s.To)
+	if s.Kind == "binat" && dst {
+		m.From, m.To = Endpoint{Hosts: s.Match.To.Hosts}, Endpoint{Hosts: s.To} // the way back
+	}
+	w := printer{dialect: t.Dialect}
+	w.statement(s)
+	step := packet.Step{
+		Cond: guarded(guard, t.match(m, "")), Outcome: packet.OutcomeReturn,
+		Place: packet.Place{Source: "pf", Chain: t.ruleset(), Line: s.Line, Text: w.b.String()},
+	}
+	if s.No {
+		t.not = append(t.not, packet.Not{Cond: step.Cond})
 		return
 	}
-	m := t.Match
-	if t.Kind == "binat" && dst {
-		m.From, m.To = Endpoint{Hosts: t.Match.To.Hosts}, Endpoint{Hosts: t.To} // the way back
-	}
-	w := printer{dialect: r.Dialect}
-	w.statement(t)
-	step := packet.Step{
-		Cond: guarded(guard, r.match(m, "")), Outcome: packet.OutcomeReturn,
-		Place: packet.Place{Source: "pf", Chain: r.ruleset(), Line: t.Line, Text: w.b.String()},
-	}
-	switch {
-	case t.No:
-	case t.Kind == "binat" && dst:
-		step.Writes = r.writes(true, t.From.Hosts, nil, step.Place.Text)
-	default:
-		step.Writes = r.writes(dst, t.To, t.Port, step.Place.Text)
-	}
-	if t.Pass {
+	step.Cond = append(slices.Clip(t.not), step.Cond)
+	step.Writes = t.writes(dst, s.target(dst), step.Place.Text)
+	step.Writes = append(step.Writes, t.tag(s.Tag)...)
+	if s.Pass {
 		step.Outcome = packet.OutcomeAccept
 	}
-	c.Rules = append(c.Rules, step)
+	t.chain.Rules = append(t.chain.Rules, step)
+}
+
+// target is what the rule gives to a packet that comes in, or goes out.
+func (s *Translation) target(dst bool) target {
+	switch {
+	case s.Kind == "binat" && dst:
+		return target{to: s.From.Hosts}
+	case s.Kind == "binat":
+		return target{to: s.To, keeps: true}
+	}
+	return target{s.To, s.Port, strings.Contains(s.Text, "static-port")}
+}
+
+// given is the family of a rule that gives packets addresses of one, where it says none
+// itself.
+func given(f Family, to []Host) Family {
+	if f == AnyFamily {
+		return familyOf(to)
+	}
+	return f
+}
+
+// family is the one that the rule is for.
+func (s *Rule) family() Family {
+	f := s.Family
+	for _, t := range s.Translate {
+		if t.Kind != "af-to" {
+			f = given(f, t.To)
+		}
+	}
+	return f
+}
+
+// target is the addresses and ports of which a translation gives a packet one.
+type target struct {
+	to    []Host
+	port  *PortOp
+	keeps bool // the port that the source has
+}
+
+// familyOf is the family that the addresses of a translation give to its rule.
+func familyOf(to []Host) Family {
+	v4, v6 := families(to)
+	switch {
+	case v4 && !v6:
+		return Inet
+	case v6 && !v4:
+		return Inet6
+	}
+	return AnyFamily
 }
 
 // binatHalves are the two rules that pfctl makes of one with binat-to: one for each
@@ -86,16 +149,16 @@ func (r *reader) translated(s *Rule) []packet.Write {
 	var ws []packet.Write
 	for _, t := range s.Translate {
 		if dst := t.Kind == "rdr-to"; dst == (r.dir == In) && (dst || t.Kind == "nat-to") {
-			ws = append(ws, r.writes(dst, t.To, t.Port, t.String())...)
+			ws = append(ws, r.writes(dst, target{t.To, t.Port, strings.Contains(t.Text, "static-port")}, t.String())...)
 		}
 	}
 	return ws
 }
 
 // writes give a packet another address and port. Which one of several is not known.
-func (r *reader) writes(dst bool, to []Host, port *PortOp, text string) []packet.Write {
+func (r *reader) writes(dst bool, t target, text string) []packet.Write {
 	var ws []packet.Write
-	a, one := r.single(to)
+	a, one := r.single(t.to)
 	field, portField := addrField(dst), packet.FieldSrcPort
 	if dst {
 		portField = packet.FieldDstPort
@@ -110,9 +173,10 @@ func (r *reader) writes(dst bool, to []Host, port *PortOp, text string) []packet
 	default:
 		ws = append(ws, packet.Write{Field: field, Mask: packet.Ones(field.Width(r.is6)), Unknown: "the source after " + strings.TrimSpace(text)})
 	}
-	if port != nil && port.Op == "" && port.Lo == port.Hi {
-		ws = append(ws, packet.Write{Field: portField, Mask: packet.Ones(16), Value: packet.Number(uint64(port.Lo))})
-	} else if port != nil || !dst {
+	switch {
+	case t.port != nil && t.port.Op == "" && t.port.Lo == t.port.Hi:
+		ws = append(ws, packet.Write{Field: portField, Mask: packet.Ones(16), Value: packet.Number(uint64(t.port.Lo))})
+	case t.port != nil, !dst && !t.keeps:
 		ws = append(ws, packet.Write{Field: portField, Mask: packet.Ones(16), Unknown: "the port after " + strings.TrimSpace(text)})
 	}
 	return ws

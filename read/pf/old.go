@@ -65,5 +65,6 @@ func (p *parser) translation(t *Translation) Statement {
 		t.Port = &op
 	}
 	t.Text = p.pool()
+	p.consistentPool(t.Match, t.To)
 	return t
 }

@@ -334,6 +334,10 @@ func (p *parser) option() Statement {
 		p.policy(o.Words[1])
 	case "state-defaults":
 		p.stateDefaults(o)
+	case "skip":
+		if slices.Contains(o.Words, "!") {
+			p.refuse("set skip takes no !")
+		}
 	}
 	return o
 }

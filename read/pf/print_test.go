@@ -89,9 +89,10 @@ func TestExpandedMeansTheSame(t *testing.T) {
 		if len(kernel.Problems) > 0 || kernel.Expand().Print() != printed {
 			t.Fatalf("%v: %v: printed rules expand to others\n%s\n%s", d.dialect, kernel.Problems, printed, kernel.Expand().Print())
 		}
-		opt := pf.Options{Links: links, Groups: groups, Tables: tablesOf(file)}
+		opt := d.known()
+		opt.Tables = tablesOf(file, opt)
 		inKernel := opt
-		inKernel.Skip = newMachine(file).skip
+		inKernel.Skip = newMachine(file, opt).skip
 		for _, is6 := range []bool{false, true} {
 			for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
 				equal(t, pf.Filter(translated(kernel, file), hook, is6, inKernel), pf.Filter(file, hook, is6, opt), is6)
@@ -108,7 +109,8 @@ func TestExpandedMeansTheSame(t *testing.T) {
 func translated(kernel, file *pf.Config) *pf.Config {
 	out := &pf.Config{Dialect: kernel.Dialect}
 	for _, l := range file.Lines {
-		if _, ok := l.(*pf.Translation); ok {
+		_, rule := l.(*pf.Translation)
+		if a, ok := l.(*pf.Anchor); rule || ok && a.Keyword != "anchor" {
 			out.Lines = append(out.Lines, l)
 		}
 	}
@@ -116,14 +118,21 @@ func translated(kernel, file *pf.Config) *pf.Config {
 	return out
 }
 
-func tablesOf(c *pf.Config) func(anchor, name string) ([]pf.Entry, bool) {
-	tables := newMachine(c).tables
+// tablesOf are those that the kernel has of the file.
+func tablesOf(c *pf.Config, opt pf.Options) func(anchor, name string) ([]pf.Entry, bool) {
+	tables := newMachine(c, opt).tables
 	return func(anchor, name string) ([]pf.Entry, bool) {
-		t := tables[name]
+		t := tables[home{anchor, name}]
 		if t == nil || anchor != "" {
 			return nil, false
 		}
-		return t.Entries, true
+		entries := slices.Clone(t.Entries)
+		for _, f := range t.Files {
+			text, _ := opt.Files(f)
+			more, _ := pf.ParseEntries(string(text))
+			entries = append(entries, more...)
+		}
+		return entries, true
 	}
 }
 
