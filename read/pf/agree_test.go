@@ -194,6 +194,9 @@ func (m *machine) way(p packet.Packet, fragment bool) packet.Outcome {
 func drawPacket(r *rand.Rand, hook packet.Hook, is6 bool) (p packet.Packet, fragment bool) {
 	one := func(words ...string) string { return words[r.IntN(len(words))] }
 	p = packet.Packet{Hook: hook, Src: drawAddr(r, is6), Dst: drawAddr(r, is6)}
+	if !is6 && r.IntN(4) == 0 { // which translations are for
+		p.Src, p.Dst = netip.MustParseAddr(one("10.20.0.5", "10.20.0.77")), netip.MustParseAddr(one("192.0.2.10", "203.0.113.9"))
+	}
 	card := func() string { return one("em0", "em0", "em1", "wg0", "lo0", "em9") }
 	if hook != packet.Output {
 		p.In = card()

@@ -19,13 +19,23 @@ type draw struct {
 	apart   bool // no rule counts, since the parts of a list count apart
 	tables  []string
 	unique  int
+	focus   string                // what the file has much of
 	files   map[string]string     // of addresses
 	loaded  map[string]*pf.Config // the rules of anchors that are not in the file
 }
 
 func (d *draw) one(words ...string) string { return words[d.IntN(len(words))] }
 func (d *draw) chance(percent int) bool    { return d.IntN(100) < percent }
-func (d *draw) modern() bool               { return d.dialect == pf.OpenBSD || d.dialect == pf.FreeBSD }
+
+// rare is a chance that is much better in a file that has much of such things.
+func (d *draw) rare(percent int, focus string) bool {
+	if d.focus == focus {
+		percent = min(60, 6*percent)
+	}
+	return d.chance(percent)
+}
+
+func (d *draw) modern() bool { return d.dialect == pf.OpenBSD || d.dialect == pf.FreeBSD }
 
 func (d *draw) not(percent int) string {
 	if d.chance(percent) {
@@ -35,7 +45,7 @@ func (d *draw) not(percent int) string {
 }
 
 var (
-	addrs4 = []string{"192.0.2.10", "192.0.2.255", "10.20.0.5", "10.9.0.1", "198.51.100.1", "198.51.100.7", "198.51.100.130", "203.0.113.9", "203.0.113.200", "224.0.0.251", "127.0.0.1"}
+	addrs4 = []string{"192.0.2.10", "192.0.2.255", "10.20.0.5", "10.20.0.77", "10.9.0.1", "198.51.100.1", "198.51.100.7", "198.51.100.130", "203.0.113.9", "203.0.113.200", "224.0.0.251", "127.0.0.1"}
 	addrs6 = []string{"2001:db8::10", "fd00:20::5", "2001:db8:1::7", "2001:db8:1:f::1", "2001:db8:2::5", "ff02::fb", "fe80::1"}
 	nets   = []string{"198.51.100.0/24", "198.51.100.0/25", "203.0.113.0/24", "10/8", "192.0.2.7/24", "0.0.0.0/1", "198.51.100.6/31", "224.0.0.0/4", "2001:db8:1::/48", "2001:db8:1::/64", "fd00::/8", "2001:db8::/32", "8000::/1"}
 	cards  = []string{"em0", "em1", "wg0"}
@@ -99,6 +109,9 @@ func (d *draw) iface() string {
 // host draws a word for addresses.
 func (d *draw) host() string {
 	not := d.not(12)
+	if d.rare(6, "tables") {
+		return not + "<" + d.one(d.tables...) + ">"
+	}
 	switch d.IntN(12) {
 	case 0:
 		return not + "<" + d.one(append(d.tables, "undefined")...) + ">"
@@ -186,7 +199,7 @@ func (d *draw) options(action, proto, family, hosts string) string {
 	add(8, d.conditions(proto)...)
 	if action == "pass" && !d.chance(85) {
 		out = append(out, "no state")
-	} else if action == "pass" && d.chance(50) {
+	} else if action == "pass" && d.rare(50, "limits") {
 		out = append(out, d.state(tcp, proto == "proto tcp"))
 	}
 	if action == "pass" {
@@ -197,10 +210,12 @@ func (d *draw) options(action, proto, family, hosts string) string {
 		add(5, "set prio 3", "set (prio 3, tos 16)", "set prio (2, 5)")
 	}
 	d.unique++
-	add(50, fmt.Sprintf("label \"rule.%d\"", d.unique))
-	if !d.plain {
-		add(15, "tag RED", "tag blue-2", "tag other")
-		add(15, "tagged RED", "tagged blue-2", "! tagged RED", "! tagged blue-2")
+	add(50, fmt.Sprintf("label \"rule.%d\"", d.unique), fmt.Sprintf("label \"rule.%d\"", d.unique/3))
+	if !d.plain && d.rare(15, "tags") {
+		add(100, "tag RED", "tag blue-2", "tag other")
+	}
+	if !d.plain && d.rare(15, "tags") {
+		add(100, "tagged RED", "tagged blue-2", "! tagged RED", "! tagged blue-2")
 	}
 	// The options come in any order.
 	d.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
@@ -240,7 +255,7 @@ func (d *draw) state(tcp, alone bool) string {
 		kept = d.one("keep state", "keep state", "modulate state", "synproxy state")
 	}
 	switch {
-	case d.apart, d.chance(50):
+	case d.apart, d.focus != "limits" && d.chance(50):
 		return kept
 	case !tcp || d.chance(40):
 		return kept + " (" + d.one("max 100", "no-sync", "sloppy", "if-bound", "max 7, floating") + ")"
@@ -273,16 +288,16 @@ func (d *draw) rule() string {
 	if d.chance(35) {
 		words = append(words, "on "+d.list(20, d.iface))
 	}
-	if d.dialect != pf.OpenBSD && dir != "" && strings.HasPrefix(action, "pass") && d.chance(5) {
+	if d.dialect != pf.OpenBSD && dir != "" && strings.HasPrefix(action, "pass") && d.rare(5, "old") {
 		words = append(words, d.one("route-to", "reply-to", "dup-to")+" (em1 10.20.0.1)")
 	}
 	hosts := d.hosts(proto, ports)
 	words = append(words, family, proto, hosts)
 	words = append(words, d.options(strings.Fields(action)[0], proto, family, hosts))
-	if !d.plain && d.modern() && dir != "" && !strings.HasPrefix(action, "block") && d.chance(60) {
+	if !d.plain && d.modern() && dir != "" && !strings.HasPrefix(action, "block") && d.rare(20, "new") {
 		words = append(words, d.changes(dir, hosts))
 	}
-	if d.dialect == pf.OpenBSD && dir != "" && strings.HasPrefix(action, "pass") && d.chance(40) {
+	if d.dialect == pf.OpenBSD && dir != "" && strings.HasPrefix(action, "pass") && d.rare(10, "new") {
 		words = append(words, d.one("route-to 10.20.0.1", "reply-to 10.20.0.1", "dup-to 10.20.0.1", "divert-packet port 700", "divert-reply"))
 	}
 	return strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " ")
@@ -307,7 +322,7 @@ func (d *draw) changes(dir, hosts string) string {
 		return d.one("nat-to 203.0.113.200", "nat-to 203.0.113.200 static-port", "nat-to { 203.0.113.200, 203.0.113.9 }",
 			"nat-to (em0)", "nat-to 2001:db8::10", "nat-to 203.0.113.200 port 1000:1010")
 	}
-	if d.chance(25) {
+	if d.chance(50) {
 		return map[bool]string{true: "", false: "af-to inet from 203.0.113.200"}[!strings.Contains(hosts, ":")]
 	}
 	return d.one("rdr-to 10.20.0.5", "rdr-to 10.20.0.5 port 1000", "rdr-to 10.20.0.5 port 1000:1010", "rdr-to 10.20.0.5 port 1000:*",
@@ -366,6 +381,7 @@ func (d *draw) table(name string) string {
 // file draws a whole file.
 func (d *draw) file() string {
 	d.files, d.loaded = map[string]string{}, map[string]*pf.Config{}
+	d.focus = d.one("tables", "tags", "limits", "new", "old", "anchors")
 	var b strings.Builder
 	b.WriteString("# a comment \\\n which goes on here\nhere = \"{ 192.0.2.10 2001:db8::10 }\"\n")
 	d.tables = []string{"t1", "t2"}
@@ -385,18 +401,21 @@ func (d *draw) file() string {
 	if d.chance(20) {
 		b.WriteString("antispoof " + d.one("", "quick ") + "for " + d.one("em0", "{ em0 lo0 }", "em1 inet", "(em0)") + "\n")
 	}
-	if !d.plain && d.modern() && d.chance(15) {
+	if !d.plain && d.modern() && d.rare(15, "new") {
 		b.WriteString("match on em0 inet from 10.20.0.5 to " + d.one("any", "203.0.113.0/24") + " binat-to 192.0.2.10\n")
 	}
 	for range 2 + d.IntN(10) {
 		switch {
-		case d.chance(12):
+		case d.rare(8, "anchors"):
 			b.WriteString(d.anchor(0))
-		case d.chance(6):
+		case d.rare(6, "anchors"):
 			b.WriteString(d.elsewhere())
 		default:
 			b.WriteString(d.valid(d.rule) + "\n")
 		}
+	}
+	if d.focus == "old" || d.focus == "new" { // which see what was translated
+		b.WriteString("block out proto { tcp udp } from any port { 22 53 80 1000 } to any\npass in proto tcp from any to any port 1000\n")
 	}
 	b.WriteString("pass in quick proto tcp from any to $here port 80\n")
 	return b.String()
@@ -431,6 +450,9 @@ func (d *draw) elsewhere() string {
 	for range 1 + d.IntN(3) {
 		text += d.valid(d.rule) + "\n"
 	}
+	if d.chance(50) {
+		text += d.one("block", "pass") + " in " + d.one("", "quick ") + "from " + d.not(30) + "<t1>\n"
+	}
 	d.loaded[name] = pf.Parse(text, d.dialect)
 	return fmt.Sprintf("anchor %q %s\n", name, d.one("", "in", "quick", "in on em0"))
 }
@@ -441,7 +463,10 @@ func (d *draw) translations() string {
 	for range d.IntN(4) {
 		out += d.valid(d.translation) + "\n"
 	}
-	if d.chance(15) {
+	for d.focus == "old" && d.chance(70) {
+		out += d.valid(d.translation) + "\n"
+	}
+	if d.rare(15, "old") {
 		out += d.one("rdr", "nat", "binat") + "-anchor \"t/x\" " + d.one("", "on em0 ", "inet ") + "\n"
 		d.loaded["t/x"] = pf.Parse(d.valid(d.translation)+"\n"+d.valid(d.translation)+"\n", d.dialect)
 	}
