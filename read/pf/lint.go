@@ -2,6 +2,7 @@ package pf
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -13,6 +14,9 @@ func (c *Config) Lint() []Problem {
 	l := &linter{Config: c, defined: map[string]bool{}}
 	l.tables(c.Lines)
 	l.lines(c.Lines)
+	for _, line := range c.joined {
+		l.say(line, "leave the backslash out", "the comment ends in a backslash, so the next line is a part of it")
+	}
 	slices.SortStableFunc(l.found, func(a, b Problem) int { return a.Line - b.Line })
 	return l.found
 }
@@ -52,6 +56,9 @@ func (l *linter) lines(lines []Statement) {
 			l.match(s.Line, s.Match)
 		case *Anchor:
 			l.match(s.Line, s.Match)
+			if strings.HasPrefix(path.Base(s.Name), "_") {
+				l.say(s.Line, "begin its name with a letter", "pfctl prints the anchor %q as one without a name", s.Name)
+			}
 			l.lines(s.Body)
 		case *Table:
 			l.table(s)
@@ -99,6 +106,8 @@ func (l *linter) host(line int, h Host) {
 		l.say(line, "write blanks around the -", "%q is looked up as the name of a host", h.Name)
 	case h.Kind == NamedHost && strings.Contains(h.Name, "."):
 		l.say(line, "write the address", "the name %q is looked up when the rules are loaded; if that fails, nothing is loaded", h.Name)
+	case h.Kind == NamedHost:
+		l.say(line, "write ("+h.bare()+"), which the kernel keeps up to date, if it is an interface", "%q stands for the addresses that it has when the rules are loaded; if it has none, nothing is loaded", h.bare())
 	case h.Kind == DynamicHost && h.Name == "self" && l.Dialect == MacOS:
 		l.say(line, "use a table with { self }", "(self) is empty on macOS, so the rule matches nothing")
 	}

@@ -15,6 +15,7 @@ func Parse(text string, d Dialect) *Config {
 	p.advance()
 	p.config.Lines = p.statements(false)
 	p.unpersisted()
+	p.config.joined = p.joined
 	if i := strings.IndexByte(text, none); i >= 0 { // where pfctl ends, and so does the lexer
 		line := 1 + strings.Count(text[:i], "\n")
 		p.config.Lines = append(p.config.Lines, &Unread{line, "what stands behind a NUL byte"})

@@ -38,6 +38,7 @@ type Config struct {
 	Dialect  Dialect
 	Lines    []Statement
 	Problems []Problem // what pfctl would refuse
+	joined   []int     // lines of comments of which the next line is a part
 }
 
 // Problem is one thing about a text.

@@ -52,7 +52,8 @@ type lexer struct {
 	sources []source // the last is read first
 	line    int      // of the file
 	macros  map[string]string
-	left    int // how many more bytes macros may put in
+	left    int   // how many more bytes macros may put in
+	joined  []int // lines of comments to which a backslash joins the next line
 }
 
 // mostExpanded bounds the work for macros that are long and used often.
@@ -136,8 +137,12 @@ func (l *lexer) one() token {
 	l.while(blank)
 	c := l.peek()
 	if c == '#' {
+		begin := l.line
 		l.while(func(c byte) bool { return c != '\n' })
 		c = l.peek()
+		if l.line > begin {
+			l.joined = append(l.joined, begin)
+		}
 	}
 	at := l.line
 	switch {
