@@ -51,6 +51,17 @@ there is the first packet of every flow, and that its answers pass, of the ancho
 itself; "fwctl drift" asks the whole of pf. --cut ends states of pf, where pfctl
 numbers them (not on macOS).
 
+On an OpenBSD that has nothing of it yet, as root:
+
+  echo 'anchor "fwctl"' >>/etc/pf.conf && pfctl -f /etc/pf.conf
+  mkdir -p /etc/fwctl && fwctl init -o /etc/fwctl/policy.toml
+  fwctl check && fwctl apply
+  rcctl enable fwctl
+
+init writes what it finds into a policy, to be read before it is applied; the
+confirmation comes by "fwctl confirm" from a new connection. The script for rcctl is
+rc/openbsd/fwctl, which scripts/install.sh puts into /etc/rc.d.
+
 Exit status: 0 applied and confirmed, or nothing to change; with --detach, applied;
 2 error, nothing was changed; 3 a change failed and could not be taken back;
 4 taken back: the rules from before are in force.`,
