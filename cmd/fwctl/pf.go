@@ -46,9 +46,10 @@ func (g *global) readPF(file, dialect, host string) (*pfText, error) {
 		t.Config = pf.Parse(string(text), d)
 	} else {
 		t.Config = pf.Guess(string(text))
+		g.ui.say("%s is read as pfctl of %s reads it; --dialect chooses another", file, t.Dialect)
 	}
 	if len(t.Lines) == len(t.unreadLines()) && len(t.Lines) > 0 {
-		return nil, usage(t.where(t.Problems[0]), "it is read as what pfctl of "+t.Dialect.String()+" takes; --dialect chooses another")
+		return nil, usage(t.where(t.Problems[0]), "it is read as pfctl of "+t.Dialect.String()+" reads it; --dialect chooses another")
 	}
 	return t, nil
 }
