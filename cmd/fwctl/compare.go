@@ -51,8 +51,9 @@ leaves nothing behind.
 pf is compared for packets that begin a flow or belong to one: it has no state but
 those that its rules made. Left out are ICMP of the other family and ICMP answers
 without a request, and at forward addresses that are never routed; there a packet
-has to pass where it comes in and where it goes out. A trap in a text of pf, as a
-list { !a, !b }, is named.
+has to pass where it comes in and where it goes out. Files that the text includes,
+loads into anchors or fills tables with are read. A trap in a text of pf, as a list
+{ !a, !b }, is named.
 
 What no packet decides (rates, the time) and what is not understood counts as an
 unknown: the same one in A and B where the text is the same. "different only if"

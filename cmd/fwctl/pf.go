@@ -23,7 +23,8 @@ import (
 type pfText struct {
 	file string
 	*pf.Config
-	opt pf.Options
+	opt    pf.Options
+	loaded map[string]*pf.Config // anchors, by `load anchor`
 }
 
 // readPF reads a text of pf. With no dialect it is taken in the one that refuses the
@@ -37,21 +38,36 @@ func (g *global) readPF(file, dialect, host string) (*pfText, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &pfText{file: file, opt: pf.Options{Links: linksOf(h), Files: besides(file)}}
+	open := besides(file)
+	t := &pfText{file: file, opt: pf.Options{Links: linksOf(h), Files: open}}
 	if dialect != "" {
 		d, ok := pf.ParseDialect(dialect)
 		if !ok {
 			return nil, oneOf("dialect", dialect, strings.Fields(pfDialects)...)
 		}
-		t.Config = pf.Parse(string(text), d)
+		t.Config = pf.ParseFile(string(text), d, open)
 	} else {
-		t.Config = pf.Guess(string(text))
+		t.Config = pf.Guess(string(text), open)
 		g.ui.say("%s is read as pfctl of %s reads it; --dialect chooses another", file, t.Dialect)
 	}
+	t.load(open)
 	if len(t.Lines) == len(t.unreadLines()) && len(t.Lines) > 0 {
 		return nil, usage(t.where(t.Problems[0]), "it is read as pfctl of "+t.Dialect.String()+" reads it; --dialect chooses another")
 	}
 	return t, nil
+}
+
+// load reads the files that the text loads into anchors.
+func (t *pfText) load(open func(string) ([]byte, error)) {
+	t.loaded = map[string]*pf.Config{}
+	for _, l := range t.Lines {
+		if l, ok := l.(*pf.Load); ok {
+			if text, err := open(l.File); err == nil {
+				t.loaded[l.Anchor] = pf.ParseFile(string(text), t.Dialect, open)
+			}
+		}
+	}
+	t.opt.Anchors = func(name string) (*pf.Config, bool) { c, ok := t.loaded[name]; return c, ok }
 }
 
 // linksOf are the interfaces of a host's facts; nil if they are not known.
@@ -89,9 +105,17 @@ func (t *pfText) unreadLines() []*pf.Unread {
 	return out
 }
 
-// included names the files that the text reads in its place and that are not read here.
+// included names the files that the text reads in its place and that are not read here,
+// and what is wrong with those that it loads into anchors.
 func (t *pfText) included() []pf.Problem {
 	var out []pf.Problem
+	for _, l := range t.Lines {
+		if l, ok := l.(*pf.Load); ok && t.loaded[l.Anchor] != nil {
+			for _, p := range t.loaded[l.Anchor].Problems {
+				out = append(out, pf.Problem{Line: l.Line, Text: fmt.Sprintf("%s:%d: %s", l.File, p.Line, p.Text)})
+			}
+		}
+	}
 	for _, i := range t.Includes() {
 		out = append(out, pf.Problem{Line: i.Line, Text: fmt.Sprintf("include %q: the file is not read", i.File)})
 	}
@@ -102,7 +126,9 @@ func (t *pfText) included() []pf.Problem {
 func (t *pfText) beside() []string {
 	var out []string
 	for _, a := range t.Anchors() {
-		out = append(out, "anchor "+a)
+		if t.loaded[a] == nil {
+			out = append(out, "anchor "+a)
+		}
 	}
 	return out
 }

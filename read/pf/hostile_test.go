@@ -1,6 +1,7 @@
 package pf_test
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,42 @@ func TestEqual(t *testing.T) {
 	} {
 		if k := kind(t, c.a, c.b, pf.OpenBSD, packet.Input, c.is6, c.opt); k != packet.Equal {
 			t.Errorf("%v:\n%s\n%s", k, c.a, c.b)
+		}
+	}
+}
+
+// Files that are included are read in their place, with the macros before them and for
+// those behind them; a place in them is named, and files without an end are refused.
+func TestIncludes(t *testing.T) {
+	files := map[string]string{
+		"/etc/a": "pass in proto tcp to $web port 80\ninclude \"/etc/b\"\nset block-policy return",
+		"/etc/b": "ssh = 22\n# \\\ncomment\npass in proto tcp to port $nobody\n",
+		"/etc/c": "include \"/etc/c\"\n",
+		"/etc/d": "pass in\x00all\n",
+	}
+	open := func(name string) ([]byte, error) {
+		text, ok := files[name]
+		if !ok {
+			return nil, fs.ErrNotExist
+		}
+		return []byte(text), nil
+	}
+	c := pf.ParseFile("web = 192.0.2.1\ninclude \"/etc/a\"\nblock in\npass in proto tcp to port $ssh\ninclude \"/etc/none\"", pf.OpenBSD, open)
+	const want = "pass in proto tcp from any to 192.0.2.1 port = 80\n# not read: pass in proto tcp to port macro \"nobody\" is not defined\nset block-policy return\nblock return in all\n" +
+		"pass in proto tcp from any to any port = 22\ninclude \"/etc/none\"\n"
+	if got := c.Print(); got != want {
+		t.Errorf("%s", got)
+	}
+	if len(c.Problems) != 1 || c.Problems[0].Line != 2 || !strings.HasPrefix(c.Problems[0].Text, "/etc/b:4: ") {
+		t.Errorf("%+v", c.Problems)
+	}
+	if l := c.Lines[len(c.Lines)-3].(*pf.Rule).Line; l != 3 {
+		t.Errorf("the line behind is %d", l)
+	}
+	for file, says := range map[string]string{"/etc/c": "include each other", "/etc/d": "NUL byte"} {
+		c := pf.ParseFile("include \""+file+"\"\npass in all\n", pf.OpenBSD, open)
+		if len(c.Problems) != 1 || !strings.Contains(c.Problems[0].Text, says) || !strings.Contains(c.Print(), "pass in all") {
+			t.Errorf("%s: %v\n%s", file, c.Problems, c.Print())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,8 +11,13 @@ import (
 // Parse reads a pf.conf, or what pfctl printed, in the grammar of a dialect. What
 // pfctl would refuse is in Config.Problems; the statement is then Unread, and the
 // others are read all the same.
-func Parse(text string, d Dialect) *Config {
-	p := &parser{lexer: newLexer(text), config: &Config{Dialect: d}, answer: ""}
+func Parse(text string, d Dialect) *Config { return ParseFile(text, d, nil) }
+
+// ParseFile is Parse of a file that includes others: open returns what stands in one. Where
+// it fails, or is nil, the line stays an Include. What is read of another file has the
+// number of the line that includes it.
+func ParseFile(text string, d Dialect, open func(name string) ([]byte, error)) *Config {
+	p := &parser{lexer: newLexer(text), config: &Config{Dialect: d}, open: open}
 	p.advance()
 	p.config.Lines = p.statements(false)
 	p.unpersisted()
@@ -24,12 +30,12 @@ func Parse(text string, d Dialect) *Config {
 	return p.config
 }
 
-// Guess is Parse in the grammar that refuses the least of a text, OpenBSD's before
+// Guess is ParseFile in the grammar that refuses the least of a text, OpenBSD's before
 // the others'.
-func Guess(text string) *Config {
+func Guess(text string, open func(name string) ([]byte, error)) *Config {
 	var best *Config
 	for _, d := range []Dialect{OpenBSD, FreeBSD, MacOS} {
-		if c := Parse(text, d); best == nil || len(c.Problems) < len(best.Problems) {
+		if c := ParseFile(text, d, open); best == nil || len(c.Problems) < len(best.Problems) {
 			best = c
 		}
 	}
@@ -51,6 +57,7 @@ type parser struct {
 	tables map[string]*Table
 	seen   []overload
 	route  string // route-to before the family, until its rule is made
+	open   func(name string) ([]byte, error)
 }
 
 // overload is a table that some rule fills.
@@ -65,12 +72,12 @@ func (p *parser) refuse(format string, args ...any) {
 	if p.tok.kind == bad { // what is wrong with it counts, not where it stands
 		format, args = "%s", []any{p.tok.text}
 	}
-	panic(refusal{Problem{Line: p.tok.line, Text: fmt.Sprintf(format, args...)}})
+	panic(refusal{Problem{Line: p.tok.line, Text: p.where() + fmt.Sprintf(format, args...)}})
 }
 
 // problem reports what pfctl refuses about a statement that was read.
 func (p *parser) problem(line int, hint, format string, args ...any) {
-	p.config.Problems = append(p.config.Problems, Problem{line, fmt.Sprintf(format, args...), hint})
+	p.config.Problems = append(p.config.Problems, Problem{line, p.where() + fmt.Sprintf(format, args...), hint})
 }
 
 func (p *parser) advance() {
@@ -252,8 +259,7 @@ func (p *parser) statement() Statement {
 		p.enter(partFilter)
 		return p.antispoof()
 	case t.is("include"):
-		p.advance()
-		return &Include{line, p.str("the name of a file")}
+		return p.include()
 	case t.is("scrub"), t.is("nat"), t.is("rdr"), t.is("binat"), t.is("no"):
 		return p.old()
 	case t.is("altq"), t.is("queue"):
@@ -263,6 +269,28 @@ func (p *parser) statement() Statement {
 		return p.macroLine()
 	}
 	p.refuse("%s begins no statement", p.tok)
+	return nil
+}
+
+// include reads another file in its place; nil if it was opened.
+func (p *parser) include() Statement {
+	i := &Include{Line: p.tok.line}
+	p.advance()
+	i.File = p.str("the name of a file")
+	if p.open == nil || p.tok.kind != newline && p.tok.kind != endOfText {
+		return i
+	}
+	text, err := p.open(i.File)
+	if err != nil {
+		return i
+	}
+	switch {
+	case bytes.IndexByte(text, none) >= 0:
+		p.refuse("a NUL byte ends the file %q", i.File)
+	case !p.lexer.include(i.File, string(text), i.Line):
+		p.refuse("files include each other, or too much: %q is not read", i.File)
+	}
+	p.tok = token{newline, "\n", i.Line}
 	return nil
 }
 

@@ -179,7 +179,7 @@ func TestFilesOfRouters(t *testing.T) {
 		if len(pf.Parse(string(text), x.not).Problems) == 0 {
 			t.Errorf("%s: %v takes it, too", name, x.not)
 		}
-		if guessed := pf.Guess(string(text)); len(guessed.Problems) > 0 {
+		if guessed := pf.Guess(string(text), nil); len(guessed.Problems) > 0 {
 			t.Errorf("%s: guessed as %v", name, guessed.Dialect)
 		}
 	}

@@ -2,6 +2,7 @@ package pf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -40,11 +41,14 @@ func (t token) String() string {
 	return t.text
 }
 
-// source is a text that is read: the file, or the value of a macro in it.
+// source is a text that is read: the file, one that it includes, or the value of a macro.
 type source struct {
 	text string
 	at   int
-	name string // of the macro; "" of the file
+	name string // of the macro or the included file; "" of the file itself
+	file bool   // it is a file
+	line int    // of an included file
+	from int    // the line of the file that includes it
 }
 
 // lexer makes tokens one by one, because a macro is known from its line on.
@@ -56,11 +60,12 @@ type lexer struct {
 	joined  []int // lines of comments to which a backslash joins the next line
 }
 
-// mostExpanded bounds the work for macros that are long and used often.
+// mostExpanded bounds the work for macros that are long and used often, and for files
+// that are included.
 const mostExpanded = 4 << 20
 
 func newLexer(text string) *lexer {
-	return &lexer{sources: []source{{text: text}}, line: 1, macros: map[string]string{}, left: mostExpanded}
+	return &lexer{sources: []source{{text: text, file: true}}, line: 1, macros: map[string]string{}, left: mostExpanded}
 }
 
 const none = 0
@@ -77,9 +82,7 @@ func (l *lexer) peek() byte {
 			return none
 		case strings.HasPrefix(s.text[s.at:], "\\\n"):
 			s.at += 2
-			if s.name == "" {
-				l.line++
-			}
+			l.newLine(s)
 		default:
 			return s.text[s.at]
 		}
@@ -88,10 +91,50 @@ func (l *lexer) peek() byte {
 
 func (l *lexer) skip() {
 	s := &l.sources[len(l.sources)-1]
-	if s.text[s.at] == '\n' && s.name == "" {
-		l.line++
+	if s.text[s.at] == '\n' {
+		l.newLine(s)
 	}
 	s.at++
+}
+
+// newLine counts a line of the file; what it includes stands on one.
+func (l *lexer) newLine(s *source) {
+	if s.line++; s.name == "" {
+		l.line++
+	}
+}
+
+// mostIncludes bounds how deep files include each other.
+const mostIncludes = 16
+
+// include goes on with another file that a line includes, and with this one behind it;
+// false if files include each other without an end.
+func (l *lexer) include(name, text string, from int) bool {
+	if l.left -= len(text); len(l.sources) > mostIncludes || l.left < 0 {
+		return false
+	}
+	l.sources = append(l.sources, source{text: text + "\n", name: name, file: true, line: 1, from: from})
+	return true
+}
+
+// at is the line of the file that is read: of what it includes the line that does so.
+func (l *lexer) at() int {
+	for _, s := range slices.Backward(l.sources) {
+		if s.file && s.name != "" {
+			return s.from
+		}
+	}
+	return l.line
+}
+
+// where names the place in an included file, "" in the file itself.
+func (l *lexer) where() string {
+	for _, s := range slices.Backward(l.sources) {
+		if s.file && s.name != "" {
+			return fmt.Sprintf("%s:%d: ", s.name, s.line)
+		}
+	}
+	return ""
 }
 
 // while takes bytes as long as they fit.
@@ -137,14 +180,14 @@ func (l *lexer) one() token {
 	l.while(blank)
 	c := l.peek()
 	if c == '#' {
-		begin := l.line
+		begin, line := l.at(), l.line
 		l.while(func(c byte) bool { return c != '\n' })
 		c = l.peek()
-		if l.line > begin {
+		if l.line > line {
 			l.joined = append(l.joined, begin)
 		}
 	}
-	at := l.line
+	at := l.at()
 	switch {
 	case c == none:
 		return token{endOfText, "", at}
@@ -168,12 +211,12 @@ func (l *lexer) one() token {
 }
 
 func (l *lexer) bad(format string, args ...any) token {
-	return token{bad, fmt.Sprintf(format, args...), l.line}
+	return token{bad, fmt.Sprintf(format, args...), l.at()}
 }
 
 // sign reads one sign or an operator of two; a "-" before more is a word.
 func (l *lexer) sign(c byte) token {
-	at := l.line
+	at := l.at()
 	l.skip()
 	two := string(c) + string(l.peek())
 	for _, o := range operators {
@@ -191,7 +234,7 @@ func (l *lexer) sign(c byte) token {
 // quote reads a string. A line break in it counts as nothing, and a backslash
 // keeps the quote.
 func (l *lexer) quote(end byte) token {
-	at := l.line
+	at := l.at()
 	l.skip()
 	var b strings.Builder
 	for {
@@ -222,7 +265,7 @@ func (l *lexer) quote(end byte) token {
 // macro puts the value of a macro in the place of its name; a bad token says why it
 // cannot.
 func (l *lexer) macro() token {
-	inside := len(l.sources) > 1
+	inside := !l.sources[len(l.sources)-1].file
 	l.skip()
 	name := l.while(func(c byte) bool { return alnum(c) || c == '_' })
 	value, ok := l.macros[name]
