@@ -162,6 +162,7 @@ func equal(t *testing.T, a, b *packet.Filter, is6 bool) {
 func TestFilesOfRouters(t *testing.T) {
 	for name, x := range map[string]struct{ d, not pf.Dialect }{
 		"openbsd-router.conf": {pf.OpenBSD, pf.MacOS}, "freebsd-gateway.conf": {pf.FreeBSD, pf.OpenBSD},
+		"macos.conf": {pf.MacOS, pf.OpenBSD},
 	} {
 		d := x.d
 		text, err := os.ReadFile(filepath.Join("testdata", name))
