@@ -30,6 +30,25 @@ func possible(m Match) bool {
 	return f4 && t4 && m.Family != Inet6 || f6 && t6 && m.Family != Inet
 }
 
+// addressFamily is the family that all hosts of a side have, as pfctl finds it.
+func (m Match) addressFamily() Family {
+	for _, hs := range [][]Host{m.From.Hosts, m.To.Hosts} {
+		all := AnyFamily
+		for i, h := range hs {
+			if f := h.family(); i == 0 {
+				all = f
+			} else if f != all {
+				all = AnyFamily
+				break
+			}
+		}
+		if all != AnyFamily {
+			return all
+		}
+	}
+	return AnyFamily
+}
+
 // families are those that one of the hosts can have.
 func families(hs []Host) (v4, v6 bool) {
 	if len(hs) == 0 {

@@ -406,7 +406,10 @@ func (r *reader) anchored(a *Anchor, guard packet.Cond) {
 		return
 	}
 	outer, before, later := r.anchor, len(r.decisions), len(r.later)
-	guard = guarded(guard, r.match(a.Match, "")) // its tables are those of the rules around it
+	guard = guarded(guard, r.anchorCond(a)) // its tables are those of the rules around it
+	if ws := r.tag(a.Tag); ws != nil {
+		r.chain.Rules = append(r.chain.Rules, packet.Step{Cond: guard, Outcome: packet.OutcomeContinue, Writes: ws})
+	}
 	r.anchor = within(outer, a)
 	r.statements(r.body(a, outer), guard)
 	r.anchor = outer

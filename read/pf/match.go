@@ -24,25 +24,43 @@ var whole = packet.In{Field: packet.FieldFragment, Set: packet.Ranges{packet.Sin
 func (r *reader) ruleCond(s *Rule) packet.Cond {
 	m := s.Match
 	m.Family = s.family()
-	c := packet.All{r.match(m, s.kind())}
-	if len(s.Types) > 0 {
-		c = append(c, whole, r.types(s.Types))
-	}
-	if s.Fragment {
-		c = append(c, packet.Not{Cond: whole})
-	}
+	c := r.header(m, s.kind())
 	if keeps := s.Action == Pass && s.State != NoState; keeps && r.Dialect == OpenBSD && !slices.Contains(s.Options, "sloppy") {
 		c = append(c, packet.Not{Cond: r.reply()})
 	}
 	for _, u := range s.Unknown {
 		c = append(c, r.unknown(r.condition(s, u), false))
 	}
-	if len(s.From.OS) > 0 { // each of a list makes a rule of its own
+	return c
+}
+
+// header is the conditions of a rule that packets tell, and what nobody knows of them.
+func (r *reader) header(m Match, kind string) packet.All {
+	c := packet.All{r.match(m, kind)}
+	if len(m.Types) > 0 {
+		c = append(c, whole, r.types(m.Types))
+	}
+	if m.Fragment {
+		c = append(c, packet.Not{Cond: whole})
+	}
+	if len(m.From.OS) > 0 { // each of a list makes a rule of its own
 		var runs packet.Any
-		for _, o := range s.From.OS {
+		for _, o := range m.From.OS {
 			runs = append(runs, r.unknown("the source runs "+o, false))
 		}
 		c = append(c, runs)
+	}
+	return c
+}
+
+// anchorCond is the condition of an anchor.
+func (r *reader) anchorCond(a *Anchor) packet.Cond {
+	c := r.header(a.Match, "")
+	for _, u := range a.Unknown {
+		if ofRule(u) {
+			u = fmt.Sprintf("%s of the anchor on line %d", u, a.Line)
+		}
+		c = append(c, r.unknown(u, false))
 	}
 	return c
 }

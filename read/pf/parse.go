@@ -479,7 +479,11 @@ func (p *parser) entries(t *Table) {
 		return
 	}
 	for {
-		t.Entries = append(t.Entries, p.entry())
+		if p.tok.is("{") { // a list in a list
+			p.entries(t)
+		} else {
+			t.Entries = append(t.Entries, p.entry())
+		}
 		p.newlines()
 		if p.take(",") {
 			p.newlines()
@@ -561,11 +565,7 @@ func (p *parser) anchor() Statement {
 		a.Name = p.anchorName()
 	}
 	a.Match = p.match(true)
-	for p.tok.is("tagged") || p.tok.is("!") || p.tok.is("received-on") || p.tok.is("flags") || p.tok.is("user") {
-		if !p.matchOption(&a.Match) {
-			p.refuse("%s in the line of an anchor", p.tok)
-		}
-	}
+	p.anchorOptions(a)
 	if a.Keyword == "scrub-anchor" { // so pfctl prints it
 		a.Options = p.scrubOptions()
 	}
@@ -586,6 +586,25 @@ func (p *parser) anchor() Statement {
 		p.refuse("an anchor needs a name or rules in braces")
 	}
 	return a
+}
+
+// anchorOptions reads what stands behind the addresses: what a rule has there, but for
+// what it leaves behind and where it sends packets.
+func (p *parser) anchorOptions(a *Anchor) {
+	if a.Keyword == "scrub-anchor" {
+		return
+	}
+	r := &Rule{Match: a.Match}
+	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("{") && !p.tok.is("}") {
+		p.ruleOption(r)
+	}
+	if r.State != DefaultState && r.State != NoState || r.Route+r.Divert != "" || len(r.Translate) > 0 {
+		p.refuse("an anchor cannot say what becomes of packets: that is for its rules")
+	}
+	inOrder(r.Unknown, conditionOrder)
+	inOrder(r.Effects, effectOrder)
+	p.consistent(r)
+	a.Match, a.Label, a.Tag, a.Effects = r.Match, r.Label, r.Tag, r.Effects
 }
 
 // anchorName reads the name; "/" is no part of a word.

@@ -358,7 +358,7 @@ func (w *printer) rule(r *Rule) []string {
 	received(&ws, r.Match)
 	ws.some(r.Unknown, "user", "group")
 	flags(&ws, r.Match)
-	ws.add(len(r.Types) > 0, w.icmp(r))
+	ws.add(len(r.Types) > 0, w.icmp(&r.Match))
 	ws.some(r.Unknown, "tos", "prio", "max-pkt-rate")
 	ws.some(r.Effects, "set")
 	ws.some(r.Unknown, "probability") // which pfctl prints where it cannot read it: in the state
@@ -387,7 +387,7 @@ func firstOf(a, b string) string {
 	return b
 }
 
-func (w *printer) icmp(r *Rule) string {
+func (w *printer) icmp(r *Match) string {
 	word, names, codes := "icmp-type ", icmpTypes, icmpCodes
 	if r.Family == Inet6 {
 		word, names, codes = "icmp6-type ", icmp6Types, icmp6Codes
@@ -447,9 +447,7 @@ func (w *printer) anchor(a *Anchor) {
 	ws.add(a.Name != "", quote(a.Name))
 	w.head(&ws, a.Match)
 	w.middle(&ws, a.Match)
-	received(&ws, a.Match)
-	flags(&ws, a.Match)
-	tagged(&ws, a.Match)
+	w.options(&ws, a)
 	for _, o := range a.Options {
 		ws.add(true, o)
 	}
@@ -463,6 +461,24 @@ func (w *printer) anchor(a *Anchor) {
 	w.statements(a.Body)
 	w.depth--
 	w.b.WriteString(strings.Repeat("  ", w.depth) + "}")
+}
+
+// options writes what stands behind the addresses of an anchor, as of a rule.
+func (w *printer) options(ws *words, a *Anchor) {
+	received(ws, a.Match)
+	ws.some(a.Unknown, "user", "group")
+	flags(ws, a.Match)
+	ws.add(len(a.Types) > 0, w.icmp(&a.Match))
+	ws.some(a.Unknown, "tos", "prio", "max-pkt-rate")
+	ws.some(a.Effects, "set")
+	ws.some(a.Unknown, "probability")
+	ws.add(a.Fragment, "fragment")
+	ws.some(a.Effects, "scrub")
+	ws.add(a.Label != "", "label "+quote(a.Label))
+	ws.some(a.Effects, "ridentifier", "dnpipe", "dnqueue", "queue")
+	ws.add(a.Tag != "", "tag "+quoteName(a.Tag))
+	tagged(ws, a.Match)
+	ws.some(a.Effects, "rtable")
 }
 
 func (w *printer) antispoof(a *Antispoof) []string {

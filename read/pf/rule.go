@@ -268,15 +268,33 @@ func (p *parser) endpoint() Endpoint {
 	case p.tok.is("port"):
 	case p.take("any"):
 	default:
-		p.items(func() { e.Hosts = append(e.Hosts, p.host()) })
-		if len(e.Hosts) == 1 && e.Hosts[0].Kind == AnyHost {
-			e.Hosts = nil
-		}
+		p.hostList(&e)
 	}
 	if p.take("port") {
 		p.items(func() { e.Ports = append(e.Ports, p.portOp()) })
 	}
 	return e
+}
+
+// hostList reads hosts, or lists of them in each other. With any in it a list is any;
+// the old grammar leaves the word out.
+func (p *parser) hostList(e *Endpoint) {
+	var one func()
+	one = func() {
+		if p.tok.is("{") {
+			p.items(one)
+			return
+		}
+		e.Hosts = append(e.Hosts, p.host())
+	}
+	p.items(one)
+	isAny := func(h Host) bool { return h.Kind == AnyHost }
+	if p.config.Dialect.modern() && slices.ContainsFunc(e.Hosts, isAny) {
+		e.Hosts = nil
+	}
+	if e.Hosts = slices.DeleteFunc(e.Hosts, isAny); len(e.Hosts) == 0 {
+		e.Hosts = nil
+	}
 }
 
 func (p *parser) host() Host {
@@ -424,6 +442,10 @@ func (p *parser) portWord() (lo, hi uint16) {
 
 func (p *parser) port(s string) uint16 {
 	n, ok := number(services, s, 65535)
+	if hex, is := strings.CutPrefix(s, "0x"); is {
+		v, err := strconv.ParseUint(hex, 16, 16)
+		n, ok = int(v), err == nil
+	}
 	if !ok {
 		n, ok = service(s)
 	}
@@ -434,6 +456,10 @@ func (p *parser) port(s string) uint16 {
 }
 
 func (p *parser) label() string {
+	if p.tok.kind == quoted && p.tok.text == "" { // is none
+		p.advance()
+		return ""
+	}
 	l := p.str("a label")
 	if len(l) > longestLabel {
 		p.refuse("the label %q is longer than %d bytes", l, longestLabel)
@@ -539,6 +565,9 @@ func (p *parser) icmp(r *Rule) {
 	if p.tok.text == "icmp6-type" {
 		names, codes, want = icmp6Types, icmp6Codes, Inet6
 	}
+	if r.Family == AnyFamily { // the addresses may say it
+		r.Family = r.addressFamily()
+	}
 	if r.Family != want {
 		p.refuse("a rule with %s must say its family, %s", p.tok, [...]string{Inet: "inet", Inet6: "inet6"}[want])
 	}
@@ -565,7 +594,7 @@ func (p *parser) state(r *Rule) {
 	p.advance()
 	p.expect("state")
 	r.State = map[string]State{"keep": KeepState, "modulate": ModulateState, "synproxy": SynproxyState, "no": NoState}[word]
-	if r.Action == Block {
+	if r.Action != Pass && r.State != NoState {
 		p.refuse("only pass rules keep state")
 	}
 	if p.tok.is("probability") { // pfctl prints it before the options, where it does not read it
@@ -728,11 +757,23 @@ func (p *parser) translate(r *Rule) {
 	}
 	p.items(func() { t.To = append(t.To, p.host()) })
 	if p.take("port") {
-		op := p.portOrStar()
+		op := p.poolPort(t.Kind)
 		t.Port = &op
 	}
 	t.Text = p.pool()
 	r.Translate = append(r.Translate, t)
+}
+
+// poolPort reads the port behind nat-to or rdr-to. nat-to takes a range whichever end
+// comes first.
+func (p *parser) poolPort(kind string) PortOp {
+	lo, hi, ranged := strings.Cut(p.tok.text, ":")
+	if kind != "nat-to" || !ranged || hi == "*" || p.tok.kind != word {
+		return p.portOrStar()
+	}
+	op := PortOp{"", p.port(lo), p.port(hi)}
+	p.advance()
+	return op
 }
 
 // portOrStar reads a port of a translation: "port 8000:*" keeps the distance.

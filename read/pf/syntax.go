@@ -94,7 +94,6 @@ type Rule struct {
 	Tag       string
 	Rates     []Rate      // limits among the options of the state
 	Effects   []string    // what does not decide: queues, priorities, routing tables
-	Unknown   []string    // conditions that no packet tells: users, probabilities
 	Route     string      // "route-to 10.0.0.2" and the like
 	Translate []Translate // nat-to, rdr-to and the like
 	Divert    string      // divert-to and the like
@@ -115,6 +114,7 @@ type Match struct {
 	Tagged   string
 	NotTag   bool // ! tagged
 	Received *Iface
+	Unknown  []string // conditions that no packet tells: users, probabilities
 }
 
 // Action is what a rule does. The zero value is Pass.
@@ -257,6 +257,9 @@ type Anchor struct {
 	Keyword string // "anchor", "nat-anchor", "rdr-anchor", "binat-anchor", "scrub-anchor", "dummynet-anchor"
 	Name    string // "" for rules without a name
 	Match
+	Label   string
+	Tag     string
+	Effects []string // as those of a rule
 	Options []string // of scrub-anchor
 	Inline  bool     // the rules are here
 	Body    []Statement

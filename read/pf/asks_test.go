@@ -1,0 +1,57 @@
+package pf_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/fwctl/fwctl/packet"
+	"github.com/fwctl/fwctl/read/pf"
+)
+
+// Two texts that mean the same, of which one is plainer.
+func TestSaysTheSame(t *testing.T) {
+	for _, c := range []struct {
+		name, text, plain string
+		on                []pf.Dialect
+	}{
+		{
+			"conditions of an anchor", "anchor \"x\" inet proto icmp icmp-type echoreq {\nblock all\n}",
+			"block inet proto icmp all icmp-type echoreq", nil,
+		},
+		{
+			"what no packet tells of an anchor", "anchor \"x\" proto tcp user root flags S/SA {\nblock all\n}",
+			"block proto tcp all user root flags S/SA", nil,
+		},
+		{
+			"an anchor that tags", "anchor \"x\" in proto tcp to port 22 tag RED {\npass tagged BLUE\n}\nblock in tagged RED",
+			"block in proto tcp to port 22", nil,
+		},
+		{"lists in lists", "block from { 192.0.2.1 { 192.0.2.4, 2001:db8::1 } }", "block from { 192.0.2.1 192.0.2.4 2001:db8::1 }", nil},
+		{"any among others", "block from { 192.0.2.1 any }", "block all", modern},
+		{"any among others, long ago", "block from { 192.0.2.1 any }", "block from 192.0.2.1", old},
+		{"a port in hexadecimal", "block proto tcp to port 0x16", "block proto tcp to port 22", nil},
+	} {
+		for _, d := range dialects {
+			if c.on != nil && !slices.Contains(c.on, d) {
+				continue
+			}
+			sameMeaning(t, d, c.name, c.text, c.plain)
+		}
+	}
+}
+
+// sameMeaning proves for every packet that two texts mean the same.
+func sameMeaning(t *testing.T, d pf.Dialect, name, a, b string) {
+	t.Helper()
+	ca, cb := pf.Parse(a+"\n", d), pf.Parse(b+"\n", d)
+	if len(ca.Problems)+len(cb.Problems) > 0 {
+		t.Errorf("%v, %s: %v %v", d, name, ca.Problems, cb.Problems)
+		return
+	}
+	opt := pf.Options{Links: links, Groups: groups}
+	for _, is6 := range []bool{false, true} {
+		for _, hook := range []packet.Hook{packet.Input, packet.Output, packet.Forward} {
+			t.Run(name, func(t *testing.T) { equal(t, pf.Filter(ca, hook, is6, opt), pf.Filter(cb, hook, is6, opt), is6) })
+		}
+	}
+}
