@@ -29,6 +29,9 @@ func TestSaysTheSame(t *testing.T) {
 		{"lists in lists", "block from { 192.0.2.1 { 192.0.2.4, 2001:db8::1 } }", "block from { 192.0.2.1 192.0.2.4 2001:db8::1 }", nil},
 		{"any among others", "block from { 192.0.2.1 any }", "block all", modern},
 		{"any among others, long ago", "block from { 192.0.2.1 any }", "block from 192.0.2.1", old},
+		{"an answer by another way", "block\npass in proto tcp reply-to 192.0.2.1", "block\npass in inet proto tcp", openBSD},
+		{"an answer by another way, long ago", "block\npass in reply-to (em1 192.0.2.1) proto tcp", "block\npass in inet proto tcp", notOpen},
+		{"users said twice", "block proto tcp user www user { 7, root }", "block proto tcp user { 7 0 www }", nil},
 		{"a port in hexadecimal", "block proto tcp to port 0x16", "block proto tcp to port 22", nil},
 	} {
 		for _, d := range dialects {

@@ -104,6 +104,7 @@ func (p *parser) consistent(r *Rule) {
 			p.consistentPool(r.Match, t.To)
 		}
 	}
+	p.consistentPool(r.Match, r.hops)
 	p.consistentOwner(r)
 	p.consistentRates(r)
 }

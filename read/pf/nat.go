@@ -109,6 +109,32 @@ func (s *Rule) family() Family {
 	return f
 }
 
+// sentFamily is the family of a rule that says none, by where it sends packets.
+func (s *Rule) sentFamily() Family {
+	f := given(s.addressFamily(), s.hops)
+	for _, t := range s.Translate {
+		switch {
+		case f != AnyFamily || t.Kind != "af-to":
+		case strings.HasPrefix(t.Text, "inet6"):
+			f = Inet
+		default:
+			f = Inet6
+		}
+	}
+	return f
+}
+
+// addressesIn finds addresses among words.
+func addressesIn(text string) []Host {
+	var out []Host
+	for _, w := range strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune(" (){},/", c) }) {
+		if a, err := netip.ParseAddr(w); err == nil {
+			out = append(out, Host{Kind: PrefixHost, Prefix: netip.PrefixFrom(a.WithZone(""), a.BitLen())})
+		}
+	}
+	return out
+}
+
 // target is the addresses and ports of which a translation gives a packet one.
 type target struct {
 	to    []Host

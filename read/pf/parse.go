@@ -58,6 +58,7 @@ type parser struct {
 	seen   []overload
 	route  string // route-to before the family, until its rule is made
 	open   func(name string) ([]byte, error)
+	sets   settings
 }
 
 // overload is a table that some rule fills.
@@ -385,6 +386,7 @@ func (p *parser) stateDefaults(o *Option) {
 		}
 		sub.stateOption(r)
 	}
+	sub.stateOptions(r)
 	p.states, p.seen = r, append(p.seen, sub.seen...)
 }
 
@@ -595,14 +597,10 @@ func (p *parser) anchorOptions(a *Anchor) {
 		return
 	}
 	r := &Rule{Match: a.Match}
-	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("{") && !p.tok.is("}") {
-		p.ruleOption(r)
-	}
+	p.ruleOptions(r)
 	if r.State != DefaultState && r.State != NoState || r.Route+r.Divert != "" || len(r.Translate) > 0 {
 		p.refuse("an anchor cannot say what becomes of packets: that is for its rules")
 	}
-	inOrder(r.Unknown, conditionOrder)
-	inOrder(r.Effects, effectOrder)
 	p.consistent(r)
 	a.Match, a.Label, a.Tag, a.Effects = r.Match, r.Label, r.Tag, r.Effects
 }

@@ -364,18 +364,18 @@ func (w *printer) rule(r *Rule) []string {
 	ws.some(r.Unknown, "probability") // which pfctl prints where it cannot read it: in the state
 	w.state(&ws, r)
 	ws.add(r.Fragment, "fragment")
-	ws.add(r.AllowOpts, "allow-opts")
 	ws.some(r.Effects, "scrub")
+	ws.add(r.AllowOpts, "allow-opts")
 	ws.add(r.Label != "", "label "+quote(r.Label))
 	ws.some(r.Unknown, "once")
 	ws.some(r.Effects, "ridentifier", "dnpipe", "dnqueue", "queue")
 	ws.add(r.Tag != "", "tag "+quoteName(r.Tag))
 	tagged(&ws, r.Match)
 	ws.some(r.Effects, "rtable")
+	ws.add(r.Divert != "", r.Divert)
 	for _, t := range r.Translate {
 		ws.add(true, t.String())
 	}
-	ws.add(r.Divert != "", r.Divert)
 	ws.add(r.Route != "" && w.dialect == OpenBSD, r.Route)
 	return ws
 }

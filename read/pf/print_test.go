@@ -38,7 +38,7 @@ func TestOrderOfWords(t *testing.T) {
 		{
 			pf.OpenBSD,
 			"pass in quick log (all) on em0 inet proto tcp from 10.0.0.0/8 to 192.0.2.1 port ssh rtable 1 tagged B tag A once label x allow-opts probability 50% synproxy state (max 5) set (prio 3) max-pkt-rate 9/1 tos 0x10 flags S/SA group wheel user root received-on em1 rdr-to 10.0.0.9 route-to 10.0.0.2",
-			"pass in log (all) quick on em0 inet proto tcp from 10.0.0.0/8 to 192.0.2.1 port = 22 received-on em1 user root group wheel flags S/SA tos 0x10 max-pkt-rate 9/1 set (prio 3) probability 50% synproxy state (max 5) allow-opts label \"x\" once tag A tagged B rtable 1 rdr-to 10.0.0.9 route-to 10.0.0.2",
+			"pass in log (all) quick on em0 inet proto tcp from 10.0.0.0/8 to 192.0.2.1 port = 22 received-on em1 user = 0 group = 0 flags S/SA tos 0x10 max-pkt-rate 9/1 set (prio 3) probability 50% synproxy state (max 5) allow-opts label \"x\" once tag A tagged B rtable 1 rdr-to 10.0.0.9 route-to 10.0.0.2",
 		},
 		{
 			pf.FreeBSD,
@@ -51,8 +51,34 @@ func TestOrderOfWords(t *testing.T) {
 			"block return in on en0 inet proto icmp all icmp-type echoreq tos 0x10 label \"x\"",
 		},
 		{pf.OpenBSD, "pass in inet6 from any to any keep state probability 30% (max 5)", "pass in inet6 all probability 30% keep state (max 5)"},
+		{
+			pf.OpenBSD,
+			"pass in inet proto tcp to port 80 tagged A label x allow-opts scrub (max-mss 1400, random-id, min-ttl 9 no-df) set tos af21 set (queue (q, r), prio (2 3)) divert-to 127.0.0.1 port 81 probability 0.25",
+			"pass in inet proto tcp from any to any port = 80 set (prio(2, 3), queue(q, r), tos 0x48) probability 25% scrub (no-df random-id min-ttl 9 max-mss 1400) allow-opts label \"x\" tagged A divert-to 127.0.0.1 port 81",
+		},
+		{
+			pf.OpenBSD,
+			"pass in proto tcp user { 7 >< 9, != www } user root keep state (tcp.first 9, pflow, max-src-nodes 8, overload <t> flush, max-src-conn 3, no-sync, source-track rule, udp.single 4, max 7)",
+			"pass in proto tcp all user { = 0, 7 >< 9, != www } keep state (max 7, no-sync, source-track rule, max-src-conn 3, max-src-nodes 8, overload <t> flush, pflow, tcp.first 9, udp.single 4)",
+		},
+		{
+			pf.OpenBSD,
+			"match out on em0 from any to 192.0.2.1 nat-to (em1) static-port sticky-address",
+			"match out on em0 from any to 192.0.2.1 nat-to (em1) round-robin sticky-address static-port",
+		},
+		{
+			pf.OpenBSD,
+			"pass in on em0 from 192.0.2.1 route-to { 198.51.100.9/31, 198.51.100.7 } sticky-address source-hash 0xAB",
+			"pass in on em0 inet from 192.0.2.1 to any route-to { 198.51.100.8/31, 198.51.100.7 } source-hash 0xab sticky-address",
+		},
+		{
+			pf.OpenBSD, "pass in proto tcp to port 25 divert-to ::1 port 8025",
+			"pass in inet6 proto tcp from any to any port = 25 divert-to ::1 port 8025",
+		},
+		{pf.OpenBSD, "pass in inet6 af-to inet from 192.0.2.9 to 192.0.2.7", "pass in inet6 all af-to inet from 192.0.2.9 to 192.0.2.7"},
+		{pf.FreeBSDOld, "pass in all tos throughput", "pass in all tos 0x08"},
 		{pf.FreeBSDOld, "pass in all fragment no state", "pass in all no state fragment"},
-		{pf.OpenBSD, "match in all scrub (no-df) tag A queue q", "match in all scrub (no-df) queue q tag A"},
+		{pf.OpenBSD, "match in all scrub (no-df) tag A queue q", "match in all set (queue q) scrub (no-df) tag A"},
 	} {
 		parsed := pf.Parse(c.text+"\n", c.d)
 		if got := strings.TrimSuffix(parsed.Print(), "\n"); got != c.want || len(parsed.Problems) > 0 {

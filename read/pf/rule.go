@@ -14,18 +14,31 @@ func (p *parser) rule() Statement {
 	p.action(r)
 	r.Match = p.match(false)
 	if r.Received == nil && p.route != "" {
-		r.Route, p.route = p.route, ""
+		r.Route, r.hops, p.route = p.route, addressesIn(p.route), ""
 	}
-	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("}") {
-		p.ruleOption(r)
-	}
-	inOrder(r.Unknown, conditionOrder)
-	inOrder(r.Effects, effectOrder)
+	p.ruleOptions(r)
 	if d := p.states; d != nil && r.Action == Pass && r.State == DefaultState {
 		r.State, r.Options, r.Rates = KeepState, slices.Clone(d.Options), slices.Clone(d.Rates)
 	}
 	p.consistent(r)
 	return r
+}
+
+// ruleOptions reads all that stands behind the addresses.
+func (p *parser) ruleOptions(r *Rule) {
+	p.sets = settings{}
+	for p.tok.kind != newline && p.tok.kind != endOfText && !p.tok.is("{") && !p.tok.is("}") {
+		p.ruleOption(r)
+	}
+	if p.config.Dialect == OpenBSD {
+		r.hops = append(r.hops, addressesIn(r.Divert)...)
+	}
+	r.Effects = append(r.Effects, p.sets.texts()...)
+	inOrder(r.Unknown, conditionOrder)
+	inOrder(r.Effects, effectOrder)
+	if f := r.sentFamily(); r.Family == AnyFamily && (len(r.hops) > 0 || len(r.Translate) > 0 && r.Translate[0].Kind == "af-to") {
+		r.Family = f
+	}
 }
 
 // What a rule asks and does is kept in the order in which pfctl prints it.
@@ -542,15 +555,15 @@ func (p *parser) ruleOption(r *Rule) {
 	case p.take("tag"):
 		r.Tag = p.str("a tag")
 	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("tos"), t.is("prio"):
-		r.Unknown = append(r.Unknown, p.condition())
+		p.ask(&r.Match)
+	case p.config.Dialect == OpenBSD && p.effectOfOpenBSD():
 	case t.is("set"), t.is("queue"), t.is("dnqueue"), t.is("dnpipe"), t.is("rtable"), t.is("scrub"), t.is("ridentifier"):
 		r.Effects = append(r.Effects, p.effect())
 	case t.is("route-to"), t.is("reply-to"), t.is("dup-to"):
 		if p.config.Dialect != OpenBSD {
 			p.refuse("%s wants %s before the family", p.config.Dialect.system(), t)
 		}
-		p.advance()
-		r.Route = t.text + " " + p.pool()
+		p.routeTo(r)
 	case t.is("divert-to"), t.is("divert-reply"), t.is("divert-packet"):
 		r.Divert = p.divert()
 	case t.is("nat-to"), t.is("rdr-to"), t.is("binat-to"), t.is("af-to"):
@@ -598,9 +611,9 @@ func (p *parser) state(r *Rule) {
 		p.refuse("only pass rules keep state")
 	}
 	if p.tok.is("probability") { // pfctl prints it before the options, where it does not read it
-		r.Unknown = append(r.Unknown, p.condition())
+		p.ask(&r.Match)
 	}
-	if !p.take("(") {
+	if r.State == NoState || !p.take("(") {
 		return
 	}
 	for !p.take(")") {
@@ -609,6 +622,7 @@ func (p *parser) state(r *Rule) {
 		}
 		p.stateOption(r)
 	}
+	p.stateOptions(r)
 }
 
 // stateOption reads one of the options in the parentheses of a state.
@@ -619,6 +633,9 @@ func (p *parser) stateOption(r *Rule) {
 	switch name {
 	case "max", "max-src-states", "max-src-nodes", "max-src-conn":
 		rate := Rate{Name: name, Count: n()}
+		if rate.Count == 0 && name != "max" {
+			p.refuse("%s takes a number above zero", name)
+		}
 		r.Rates = append(r.Rates, rate)
 		text += " " + strconv.FormatUint(rate.Count, 10)
 	case "max-src-conn-rate":
@@ -631,12 +648,12 @@ func (p *parser) stateOption(r *Rule) {
 		r.Rates = append(r.Rates, rate)
 		text += " " + strconv.FormatUint(rate.Count, 10) + "/" + strconv.FormatUint(rate.Seconds, 10)
 	case "overload":
-		text = p.overload(r)
+		text = p.overload()
 	case "source-track":
 		text += p.after("rule", "global")
 	case "no-sync", "if-bound", "floating", "sloppy", "pflow", "allow-related":
 	default:
-		if !strings.Contains(name, ".") && name != "interval" && name != "frag" {
+		if !strings.Contains(name, ".") || !slices.Contains(stateOrder, name) {
 			p.refuse("%q is no option of a state", name)
 		}
 		text += " " + strconv.FormatUint(n(), 10)
@@ -651,18 +668,11 @@ func (p *parser) after(words ...string) string {
 	return ""
 }
 
-func (p *parser) overload(r *Rule) string {
+func (p *parser) overload() string {
 	line := p.tok.line
 	table, flush := p.tableName(), ""
 	if p.take("flush") {
 		flush = "flush" + p.after("global")
-	}
-	i := slices.IndexFunc(r.Rates, func(x Rate) bool { return x.Name == "max-src-conn-rate" || x.Name == "max-src-conn" })
-	if i < 0 {
-		p.refuse("overload needs max-src-conn or max-src-conn-rate before it")
-	}
-	for i := range r.Rates {
-		r.Rates[i].Overload, r.Rates[i].Flush = table, flush
 	}
 	p.seen = append(p.seen, overload{line, table})
 	return strings.TrimRight("overload <"+table+"> "+flush, " ")
@@ -680,19 +690,15 @@ func (p *parser) condition() string {
 		p.expect("/")
 		return name + " " + strconv.FormatUint(n, 10) + "/" + strconv.FormatUint(p.uint(1<<32-1), 10)
 	}
-	var words []string
-	p.items(func() {
-		w := ""
-		if op := p.takeOne("!=", "<=", ">=", "<", ">", "="); op != "" && op != "=" {
-			w = op + " "
-		}
-		w += p.raw("a value")
-		if op := p.takeOne("><", "<>"); op != "" {
-			w += " " + op + " " + p.raw("a value")
-		}
-		words = append(words, w)
-	})
-	return name + " " + list(words)
+	switch name {
+	case "tos":
+		return name + " " + p.tos()
+	case "prio":
+		return name + " " + strconv.FormatUint(p.uint(highestPriority), 10)
+	case "probability":
+		return name + " " + p.probability()
+	}
+	return name + " " + list(p.owners())
 }
 
 // effect reads what a rule does beside deciding: a name and a value, of `set` a name
@@ -746,9 +752,12 @@ func (p *parser) translate(r *Rule) {
 	t := Translate{Kind: p.tok.text}
 	p.advance()
 	if t.Kind == "af-to" {
-		p.family()
-		p.take("from")
-		t.Text = p.pool()
+		f := p.tok.text
+		if p.family() == AnyFamily {
+			p.refuse("%s where the family belongs that af-to leads to", p.tok)
+		}
+		p.expect("from")
+		t.Text = f + " from " + p.pool()
 		if p.take("to") {
 			t.Text += " to " + p.pool()
 		}
@@ -760,7 +769,11 @@ func (p *parser) translate(r *Rule) {
 		op := p.poolPort(t.Kind)
 		t.Port = &op
 	}
-	t.Text = p.pool()
+	if p.config.Dialect == OpenBSD {
+		t.Text = strings.TrimSpace(p.poolOptions(t.To))
+	} else {
+		t.Text = p.pool()
+	}
 	r.Translate = append(r.Translate, t)
 }
 

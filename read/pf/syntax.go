@@ -95,6 +95,7 @@ type Rule struct {
 	Rates     []Rate      // limits among the options of the state
 	Effects   []string    // what does not decide: queues, priorities, routing tables
 	Route     string      // "route-to 10.0.0.2" and the like
+	hops      []Host      // that Route names
 	Translate []Translate // nat-to, rdr-to and the like
 	Divert    string      // divert-to and the like
 }
