@@ -80,22 +80,23 @@ func (h Host) family() Family {
 
 // consistent refuses what cannot stand together in a filter rule.
 func (p *parser) consistent(r *Rule) {
-	only := func(protos ...packet.Proto) bool {
-		return len(r.Protos) > 0 && !slices.ContainsFunc(r.Protos, func(x packet.Proto) bool { return !slices.Contains(protos, x) })
-	}
 	icmp := packet.ICMP
 	if r.Family == Inet6 {
 		icmp = packet.ICMPv6
 	}
 	switch {
-	case len(r.Types) > 0 && !only(icmp):
+	case len(r.Types) > 0 && !r.only(icmp):
 		p.refuse("icmp-type only applies to icmp, and icmp6-type to icmp6")
 	case r.Action == Block && r.AllowOpts:
 		p.refuse("allow-opts can only stand in pass rules")
-	case r.Action == Block && strings.HasPrefix(r.Answer, "return-rst") && !only(packet.TCP):
+	case r.Action == Block && strings.HasPrefix(r.Answer, "return-rst") && !r.only(packet.TCP):
 		p.refuse("return-rst only applies to tcp")
 	case r.Flags != nil && r.Flags.Mask != 0 && len(r.Protos) > 0 && !slices.Contains(r.Protos, packet.TCP):
 		p.refuse("flags only applies to tcp")
+	case len(r.From.OS) > 0 && !r.only(packet.TCP):
+		p.refuse("os only applies to tcp")
+	case slices.Contains(r.Options, "sloppy") && (r.State == ModulateState || r.State == SynproxyState):
+		p.refuse("sloppy does not go with modulate and synproxy state")
 	case r.Fragment && (len(r.From.Ports)+len(r.To.Ports) > 0 || len(r.Types) > 0 || r.Flags != nil):
 		p.refuse("a rule for fragments cannot ask for ports, flags or types")
 	}
@@ -105,6 +106,7 @@ func (p *parser) consistent(r *Rule) {
 		}
 	}
 	p.consistentPool(r.Match, r.hops)
+	p.consistentFamily(r.Match, r.family())
 	p.consistentOwner(r)
 	p.consistentRates(r)
 }
@@ -122,7 +124,7 @@ func (p *parser) consistentPool(m Match, to []Host) {
 func (p *parser) consistentOwner(r *Rule) {
 	for _, u := range r.Unknown {
 		owner := len(u) > 5 && (u[:5] == "user " || u[:5] == "group")
-		if owner && p.config.Dialect == OpenBSD && slices.ContainsFunc(r.Protos, func(x packet.Proto) bool { return x != packet.TCP && x != packet.UDP }) {
+		if owner && p.config.Dialect == OpenBSD && !r.only(packet.TCP, packet.UDP) {
 			p.refuse("user and group only apply to tcp and udp")
 		}
 	}
@@ -131,8 +133,8 @@ func (p *parser) consistentOwner(r *Rule) {
 func (p *parser) consistentRates(r *Rule) {
 	global := slices.Contains(r.Options, "source-track global")
 	for _, rate := range r.Rates {
-		if rate.Name == "max-src-nodes" && global {
-			p.refuse("max-src-nodes does not go with source-track global")
+		if rate.Name != "max" && rate.Name != "max-src-states" && global {
+			p.refuse("%s does not go with source-track global", rate.Name)
 		}
 	}
 }

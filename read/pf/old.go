@@ -50,7 +50,7 @@ func (p *parser) translation(t *Translation) Statement {
 	t.Match = p.match(false)
 	for p.tok.is("tag") || p.tok.is("tagged") || p.tok.is("!") {
 		if p.take("tag") {
-			t.Tag = p.str("a tag")
+			t.Tag = p.tag()
 			continue
 		}
 		p.matchOption(&t.Match)

@@ -362,6 +362,12 @@ func (p *parser) option() Statement {
 	switch name {
 	case "block-policy":
 		p.policy(o.Words[1])
+	case "timeout", "limit":
+		p.pairs(o.Words)
+	case "hostid":
+		if n, err := strconv.ParseUint(o.Words[1], 0, 32); err != nil || n == 0 {
+			p.refuse("%q is no number for set hostid", o.Words[1])
+		}
 	case "state-defaults":
 		p.stateDefaults(o)
 	case "skip":

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/fwctl/fwctl/packet"
 )
@@ -21,6 +22,9 @@ func (p *parser) rule() Statement {
 		r.State, r.Options, r.Rates = KeepState, slices.Clone(d.Options), slices.Clone(d.Rates)
 	}
 	p.consistent(r)
+	if p.config.Dialect == OpenBSD {
+		p.strict(r)
+	}
 	return r
 }
 
@@ -327,6 +331,9 @@ func (p *parser) host() Host {
 	case p.take("("):
 		h.Kind = DynamicHost
 		p.named(&h)
+		if !unicode.IsLetter(rune(h.Name[0])) {
+			p.refuse("%q is no name of an interface", h.Name)
+		}
 		p.expect(")")
 		h.Bits = p.mask(128)
 	default:
@@ -373,6 +380,9 @@ func (p *parser) literal(h *Host) {
 	if !ok {
 		h.Kind = NamedHost
 		p.named(h)
+		if !strings.ContainsFunc(h.Name, unicode.IsLetter) && !strings.Contains(h.Name, "-") {
+			p.refuse("%s is no address", t)
+		}
 		h.Bits = p.mask(128)
 		return
 	}
@@ -473,7 +483,7 @@ func (p *parser) label() string {
 		p.advance()
 		return ""
 	}
-	l := p.str("a label")
+	l := p.noNumber("a label")
 	if len(l) > longestLabel {
 		p.refuse("the label %q is longer than %d bytes", l, longestLabel)
 	}
@@ -486,7 +496,7 @@ func (p *parser) matchOption(m *Match) bool {
 	not := p.take("!")
 	switch {
 	case p.take("tagged"):
-		m.Tagged, m.NotTag = p.str("a tag"), not
+		m.Tagged, m.NotTag = p.tag(), not
 	case p.tok.is("received-on"):
 		if !p.config.Dialect.modern() {
 			p.refuse("%s cannot ask by received-on", p.config.Dialect.system())
@@ -553,7 +563,7 @@ func (p *parser) ruleOption(r *Rule) {
 	case p.take("label"):
 		r.Label = p.label()
 	case p.take("tag"):
-		r.Tag = p.str("a tag")
+		r.Tag = p.tag()
 	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("tos"), t.is("prio"):
 		p.ask(&r.Match)
 	case p.config.Dialect == OpenBSD && p.effectOfOpenBSD():
@@ -565,6 +575,9 @@ func (p *parser) ruleOption(r *Rule) {
 		}
 		p.routeTo(r)
 	case t.is("divert-to"), t.is("divert-reply"), t.is("divert-packet"):
+		if r.Divert != "" {
+			p.refuse("%s is too much: the rule has %s", t, r.Divert)
+		}
 		r.Divert = p.divert()
 	case t.is("nat-to"), t.is("rdr-to"), t.is("binat-to"), t.is("af-to"):
 		p.translate(r)
