@@ -32,6 +32,11 @@ func TestSaysTheSame(t *testing.T) {
 		{"an answer by another way", "block\npass in proto tcp reply-to 192.0.2.1", "block\npass in inet proto tcp", openBSD},
 		{"an answer by another way, long ago", "block\npass in reply-to (em1 192.0.2.1) proto tcp", "block\npass in inet proto tcp", notOpen},
 		{"users said twice", "block proto tcp user www user { 7, root }", "block proto tcp user { 7 0 www }", nil},
+		{
+			"both ways with ports", "match on em0 inet proto tcp from 192.0.2.7 port 80 binat-to 203.0.113.200\nblock in proto tcp to 192.0.2.7",
+			"match out on em0 inet proto tcp from 192.0.2.7 port 80 nat-to 203.0.113.200 static-port\nmatch in on em0 inet proto tcp to 203.0.113.200 port 80 rdr-to 192.0.2.7\nblock in proto tcp to 192.0.2.7",
+			openBSD,
+		},
 		{"a port in hexadecimal", "block proto tcp to port 0x16", "block proto tcp to port 22", nil},
 	} {
 		for _, d := range dialects {

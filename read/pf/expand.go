@@ -21,7 +21,11 @@ func (c *Config) expandLines(lines []Statement) []Statement {
 		switch s := s.(type) {
 		case *Rule:
 			out = append(out, c.expandRule(s)...)
-		case *Antispoof, *Scrub:
+		case *Antispoof:
+			for _, r := range s.rules(isLoopback) {
+				out = append(out, c.expandRule(r)...)
+			}
+		case *Scrub:
 			out = append(out, s)
 		case *Anchor:
 			if s.Keyword == "anchor" {
@@ -31,24 +35,32 @@ func (c *Config) expandLines(lines []Statement) []Statement {
 			}
 		}
 	}
+	numbered(out)
 	return out
+}
+
+// isLoopback reports whether an interface is one by its name.
+func isLoopback(name string) bool {
+	unit, ok := strings.CutPrefix(name, "lo")
+	return ok && unit != "" && strings.Trim(unit, "0123456789") == ""
 }
 
 // expandRule multiplies the lists of a rule out: interfaces, protocols, ICMP types,
 // sources and destinations, the last changing first.
 func (c *Config) expandRule(s *Rule) []Statement {
 	var out []Statement
-	for _, half := range s.binatHalves() {
-		out = append(out, c.expandRule(half)...)
-	}
-	if out != nil {
-		return out
-	}
 	for _, m := range s.combinations() {
 		r := *s
-		r.Match, r.Types = m, m.Types
-		c.explicit(&r)
-		out = append(out, &r)
+		r.Match = m
+		parts := r.binatHalves()
+		if parts == nil {
+			parts = []*Rule{&r}
+		}
+		for _, part := range parts {
+			c.explicit(part)
+			part.fillIn()
+			out = append(out, part)
+		}
 	}
 	return out
 }
@@ -61,11 +73,46 @@ func (s *Rule) combinations() []Match {
 	all = each(all, len(s.Protos), func(m *Match, i int) { m.Protos = s.Protos[i : i+1] })
 	all = each(all, len(s.Types), func(m *Match, i int) { m.Types = s.Types[i : i+1] })
 	all = each(all, len(s.From.Hosts), func(m *Match, i int) { m.From.Hosts = s.From.Hosts[i : i+1] })
+	if s.addressesFirst {
+		all = each(all, len(s.To.Hosts), func(m *Match, i int) { m.To.Hosts = s.To.Hosts[i : i+1] })
+	}
 	all = each(all, len(s.From.Ports), func(m *Match, i int) { m.From.Ports = s.From.Ports[i : i+1] })
 	all = each(all, len(s.From.OS), func(m *Match, i int) { m.From.OS = s.From.OS[i : i+1] })
-	all = each(all, len(s.To.Hosts), func(m *Match, i int) { m.To.Hosts = s.To.Hosts[i : i+1] })
+	if !s.addressesFirst {
+		all = each(all, len(s.To.Hosts), func(m *Match, i int) { m.To.Hosts = s.To.Hosts[i : i+1] })
+	}
 	all = each(all, len(s.To.Ports), func(m *Match, i int) { m.To.Ports = s.To.Ports[i : i+1] })
-	return slices.DeleteFunc(all, func(m Match) bool { return !possible(m) })
+	for i := range all {
+		all[i].takeZone()
+	}
+	return slices.DeleteFunc(all, func(m Match) bool { return !possible(m) || m.zoned() })
+}
+
+// zoned reports whether an address is one of another interface than the rule is for. A
+// group may have it.
+func (m Match) zoned() bool {
+	if len(m.On) == 0 || m.On[0].Not || strings.TrimRight(m.On[0].Name, "0123456789") == m.On[0].Name {
+		return false
+	}
+	return slices.ContainsFunc(slices.Concat(m.From.Hosts, m.To.Hosts), func(h Host) bool { return h.Zone != "" })
+}
+
+// takeZone makes a rule for an address of an interface one for that interface, if it is
+// not for another.
+func (m *Match) takeZone() {
+	for _, hs := range []*[]Host{&m.From.Hosts, &m.To.Hosts} {
+		if len(*hs) != 1 || (*hs)[0].Zone == "" {
+			continue
+		}
+		h := (*hs)[0]
+		if len(m.On) == 0 {
+			m.On = []Iface{{Name: h.Zone}}
+		}
+		if m.On[0] == (Iface{Name: h.Zone}) {
+			h.Zone = ""
+			*hs = []Host{h}
+		}
+	}
 }
 
 // each puts every one of n choices in the place of each match.
@@ -92,12 +139,19 @@ func (c *Config) explicit(r *Rule) {
 			r.Family = f
 		}
 	}
-	if r.Flags != nil && len(r.Protos) > 0 && r.Protos[0] != packet.TCP {
+	r.From.Hosts, r.To.Hosts = masked(r.From.Hosts, r.Family), masked(r.To.Hosts, r.Family)
+	r.answerOf()
+	kept := r.Action == Pass && r.State != NoState
+	if r.Flags != nil && (len(r.Protos) > 0 && r.Protos[0] != packet.TCP || r.Flags.Mask == 0 && (!kept || r.Fragment)) {
 		r.Flags = nil
 	}
-	if r.Action != Pass || r.State == NoState {
+	if !kept {
 		return
 	}
+	if len(r.Protos) > 0 && r.Protos[0] != packet.TCP && r.State > KeepState {
+		r.State = KeepState
+	}
+	r.Options = c.counted(r)
 	if r.Flags == nil && !r.Fragment && (len(r.Protos) == 0 || r.Protos[0] == packet.TCP) {
 		r.Flags = &Flags{Set: packet.SYN, Mask: packet.SYN | packet.ACK}
 	}
@@ -107,29 +161,141 @@ func (c *Config) explicit(r *Rule) {
 	case c.Dialect == OpenBSD && r.State == KeepState && len(r.Options) == 0:
 		r.State = DefaultState
 	}
-	r.Options = c.counted(r)
+}
+
+// masked leaves out the masks of names that are as long as an address.
+func masked(hs []Host, f Family) []Host {
+	longest := map[Family]int{Inet: 32, Inet6: 128}[f]
+	if len(hs) == 0 || longest == 0 || hs[0].Bits < longest {
+		return hs
+	}
+	h := hs[0]
+	h.Bits = 0
+	return []Host{h}
+}
+
+// answerOf writes the codes of the ICMP errors with which the rule answers, those of
+// its family.
+func (r *Rule) answerOf() {
+	name, codes, said := strings.Cut(strings.TrimSuffix(r.Answer, ")"), "(")
+	if !strings.HasPrefix(name, "return-icmp") {
+		return
+	}
+	code4, code6, both := strings.Cut(codes, ", ")
+	switch {
+	case !said:
+		code4, code6 = "port-unr", "port-unr"
+	case name == "return-icmp6":
+		code4, code6 = "port-unr", code4
+	case !both:
+		code6 = "addr-unr" // pfctl prints 3, which it reads as that
+	}
+	r.Answer = map[Family]string{
+		AnyFamily: "return-icmp(" + code4 + ", " + code6 + ")", Inet: "return-icmp(" + code4 + ")", Inet6: "return-icmp6(" + code6 + ")",
+	}[r.Family]
 }
 
 // counted adds what pfctl makes of limits: how sources are tracked, and how long,
 // and shorter timeouts where there are many states.
 func (c *Config) counted(r *Rule) []string {
-	options := slices.Clone(r.Options)
-	add := func(name, text string) {
-		if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, name) }) {
-			options = append(options, text)
+	options := slices.DeleteFunc(slices.Clone(r.Options), func(o string) bool { return o == "floating" || strings.HasPrefix(o, "source-track") })
+	has := func(name string) bool {
+		return slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, name) })
+	}
+	add := func(name string, n uint64) {
+		if n > 0 {
+			options = append(options, name+" "+strconv.FormatUint(n, 10))
 		}
 	}
 	for _, rate := range r.Rates {
-		if strings.HasPrefix(rate.Name, "max-src-") && !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "source-track") }) {
-			options = append([]string{"source-track rule"}, options...)
-		}
-		if rate.Name == "max-src-conn-rate" {
-			add("src.track", "src.track "+strconv.FormatUint(rate.Seconds, 10))
-		}
-		if rate.Name == "max" {
-			add("adaptive.start", "adaptive.start "+strconv.FormatUint(rate.Count*60/100, 10))
-			add("adaptive.end", "adaptive.end "+strconv.FormatUint(rate.Count*120/100, 10))
+		switch {
+		case rate.Name == "max" && !has("adaptive."):
+			add("adaptive.start", rate.Count/10*6)
+			add("adaptive.end", rate.Count/10*12)
+		case rate.Name == "max-src-conn-rate" && !has("src.track"):
+			add("src.track", rate.Seconds)
 		}
 	}
+	if t := r.track(); t != "" {
+		options = append(options, "source-track "+t)
+	}
+	inStateOrder(options)
 	return options
+}
+
+// track is what the limits of the rule count: the sources of the rule, or of all rules.
+func (r *Rule) track() string {
+	t := ""
+	for _, o := range r.Options {
+		switch name, value, _ := strings.Cut(o, " "); name {
+		case "max-src-conn", "max-src-conn-rate", "max-src-nodes":
+			return "rule"
+		case "source-track":
+			t = firstOf(value, "global")
+		case "max-src-states":
+			t = firstOf(t, "global")
+		}
+	}
+	return t
+}
+
+// numbered fills the numbers of rules in, which count all rules of their ruleset.
+func numbered(lines []Statement) {
+	n := 0
+	for _, l := range lines {
+		if _, scrub := l.(*Scrub); scrub {
+			continue
+		}
+		if r, ok := l.(*Rule); ok {
+			r.names(func(s string) string { return strings.ReplaceAll(s, "$nr", strconv.Itoa(n)) })
+		}
+		n++
+	}
+}
+
+// names changes the names of a rule in which pfctl fills in what the rule is.
+func (r *Rule) names(f func(string) string) {
+	r.Label, r.Tag, r.Tagged = f(r.Label), f(r.Tag), f(r.Tagged)
+}
+
+// fillIn puts what the rule is for in the place of the words for it.
+func (r *Rule) fillIn() {
+	on := "any"
+	if len(r.On) > 0 {
+		on = r.On[0].Name
+	}
+	proto := "ip"
+	if len(r.Protos) > 0 {
+		proto = protoName(r.Protos[0])
+	}
+	for _, w := range [][2]string{
+		{"$if", on}, {"$srcaddr", hostLabel(r.From.Hosts)}, {"$dstaddr", hostLabel(r.To.Hosts)},
+		{"$srcport", portLabel(r.From.Ports)}, {"$dstport", portLabel(r.To.Ports)}, {"$proto", proto},
+	} {
+		r.names(func(s string) string { return strings.ReplaceAll(s, w[0], w[1]) })
+	}
+}
+
+// hostLabel is an address as it stands in a label.
+func hostLabel(hs []Host) string {
+	if len(hs) == 0 {
+		return "any"
+	}
+	h := hs[0]
+	h.Mods, h.Bits, h.Zone = nil, 0, ""
+	switch {
+	case h.Kind == RangeHost, h.Kind == RouteHost:
+		return "?"
+	case h.Kind == PrefixHost && h.Prefix.Bits() == 0:
+		return map[bool]string{true: "! "}[h.Not] + "any"
+	}
+	return h.String()
+}
+
+// portLabel is a port as it stands in a label, which has no ranges.
+func portLabel(ps []PortOp) string {
+	if len(ps) == 0 || ps[0].Op == "" && ps[0].Lo != ps[0].Hi {
+		return ""
+	}
+	return strings.TrimPrefix(strings.ReplaceAll(ps[0].String(), " ", ""), "=")
 }

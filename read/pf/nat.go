@@ -155,19 +155,26 @@ func familyOf(to []Host) Family {
 }
 
 // binatHalves are the two rules that pfctl makes of one with binat-to: one for each
-// way. It is nil of other rules.
+// way, for each source of a list. It is nil of other rules.
 func (s *Rule) binatHalves() []*Rule {
 	i := slices.IndexFunc(s.Translate, func(t Translate) bool { return t.Kind == "binat-to" })
 	if i < 0 {
 		return nil
 	}
 	t := s.Translate[i]
-	out, in := *s, *s
-	out.Dir, in.Dir = Out, In
-	out.Translate = []Translate{{Kind: "nat-to", To: t.To, Text: "static-port"}}
-	in.Translate = []Translate{{Kind: "rdr-to", To: s.From.Hosts}}
-	in.From, in.To = Endpoint{Hosts: s.To.Hosts}, Endpoint{Hosts: t.To}
-	return []*Rule{&out, &in}
+	var halves []*Rule
+	for i := range s.From.Hosts {
+		m := s.Match
+		m.From.Hosts = s.From.Hosts[i : i+1]
+		out, in := *s, *s
+		out.Match, in.Match = m, m
+		out.Dir, in.Dir = Out, In
+		out.Translate = []Translate{{Kind: "nat-to", To: t.To, Text: "static-port"}}
+		in.Translate = []Translate{{Kind: "rdr-to", To: m.From.Hosts}}
+		in.From, in.To = Endpoint{Hosts: m.To.Hosts, Ports: m.To.Ports}, Endpoint{Hosts: t.To, Ports: m.From.Ports}
+		halves = append(halves, &out, &in)
+	}
+	return halves
 }
 
 // translated is what nat-to and rdr-to of a rule change when it decides.
@@ -228,17 +235,31 @@ func (r *reader) single(hs []Host) (netip.Addr, bool) {
 // interface's networks and comes by another, and what has the interface's own. For the
 // loopback interface it is the first alone.
 func (r *reader) antispoof(a *Antispoof, guard packet.Cond) {
+	for _, s := range a.rules(func(name string) bool { return name == "lo0" || slices.Contains(r.loopback, name) }) {
+		r.rule(s, guard)
+	}
+}
+
+func (a *Antispoof) rules(loopback func(string) bool) []*Rule {
+	var out []*Rule
 	for _, i := range a.On {
-		rules := []Match{
-			{On: []Iface{{i.Name, !i.Not}}, From: Endpoint{Hosts: []Host{{Kind: DynamicHost, Name: i.Name, Mods: []string{"network"}}}}},
-			{From: Endpoint{Hosts: []Host{{Kind: DynamicHost, Name: i.Name}}}},
+		h := Host{Kind: NamedHost, Name: i.Name}
+		if i.dynamic {
+			h.Kind = DynamicHost
 		}
-		if i.Name == "lo" || slices.Contains(r.loopback, i.Name) || i.Name == "lo0" {
+		own := h
+		h.Mods = []string{"network"}
+		rules := []Match{
+			{On: []Iface{{Name: i.Name, Not: !i.Not}}, From: Endpoint{Hosts: []Host{h}}},
+			{From: Endpoint{Hosts: []Host{own}}},
+		}
+		if loopback(i.Name) {
 			rules = rules[:1] // what the host says to itself comes from its own addresses
 		}
 		for _, m := range rules {
 			m.Dir, m.Quick, m.Log, m.Family = In, a.Quick, a.Log, a.Family
-			r.rule(&Rule{Line: a.Line, Action: Block, Match: m, Label: a.Label}, guard)
+			out = append(out, &Rule{Line: a.Line, Action: Block, Match: m, Label: a.Label})
 		}
 	}
+	return out
 }

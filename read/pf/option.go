@@ -246,12 +246,18 @@ var stateOrder = []string{
 	"src.track", "tcp.tsdiff",
 }
 
+// stateAt is the place of an option in their order.
+func stateAt(o string) int { return slices.Index(stateOrder, strings.SplitN(o, " ", 2)[0]) }
+
+func inStateOrder(options []string) {
+	slices.SortStableFunc(options, func(a, b string) int { return stateAt(a) - stateAt(b) })
+}
+
 // stateOptions puts the options that were read into their order.
 func (p *parser) stateOptions(r *Rule) {
 	name := func(o string) string { return strings.SplitN(o, " ", 2)[0] }
-	at := func(s string) int { return slices.Index(stateOrder, name(s)) }
-	slices.SortStableFunc(r.Options, func(a, b string) int { return at(a) - at(b) })
-	slices.SortStableFunc(r.Rates, func(a, b Rate) int { return at(a.Name) - at(b.Name) })
+	inStateOrder(r.Options)
+	slices.SortStableFunc(r.Rates, func(a, b Rate) int { return stateAt(a.Name) - stateAt(b.Name) })
 	for i, o := range r.Options[:max(len(r.Options)-1, 0)] {
 		if name(o) == name(r.Options[i+1]) {
 			p.refuse("%s is said twice of a state", name(o))

@@ -540,13 +540,13 @@ func (p *parser) antispoof() Statement {
 	return a
 }
 
-// spoofed reads an interface of antispoof; in parentheses its addresses are looked
-// up again when they change, which is no other meaning.
+// spoofed reads an interface of antispoof.
 func (p *parser) spoofed() Iface {
 	if !p.take("(") {
 		return p.iface()
 	}
 	i := p.iface()
+	i.dynamic = true
 	p.expect(")")
 	return i
 }

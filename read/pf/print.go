@@ -192,9 +192,9 @@ func firstWord(s string) string {
 }
 
 func received(ws *words, m Match) {
-	if m.Received != nil {
-		ws.add(m.Received.Not, "!")
-		ws.add(true, "received-on "+quoteName(m.Received.Name))
+	if i := m.Received; i != nil {
+		not := map[bool]string{true: "!"}[i.Not]
+		ws.add(true, not+"received-on "+Iface{Name: i.Name}.String())
 	}
 }
 
@@ -233,6 +233,9 @@ func (i Iface) String() string {
 	name := quoteName(i.Name)
 	if i.Name == "any" {
 		name = "any"
+	}
+	if i.dynamic {
+		name = "(" + name + ")"
 	}
 	if i.Not {
 		return "! " + name

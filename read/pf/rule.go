@@ -11,7 +11,7 @@ import (
 )
 
 func (p *parser) rule() Statement {
-	r := &Rule{Line: p.tok.line}
+	r := &Rule{Line: p.tok.line, addressesFirst: p.config.Dialect == OpenBSD}
 	p.action(r)
 	r.Match = p.match(false)
 	if r.Received == nil && p.route != "" {
@@ -118,22 +118,50 @@ func (p *parser) logQuick() (log string, quick bool) {
 	}
 }
 
+// What is logged besides, in the order in which pfctl prints it.
+var logged = []string{"all", "matches", "user"}
+
 func (p *parser) logOptions() string {
 	if !p.take("(") {
 		return ""
 	}
 	var words []string
-	for !p.take(")") {
-		if p.take(",") {
-			continue
+	to := ""
+	for first := true; first || !p.take(")"); first = false {
+		if !first {
+			p.take(",")
 		}
-		w := p.raw("an option of log")
-		if w == "to" {
-			w += " " + p.str("an interface")
+		switch w := p.raw("an option of log"); {
+		case w == "to":
+			to = p.logInterface()
+		case slices.Contains(logged, w) && (w != "matches" || p.config.Dialect.modern()):
+			words = append(words, w)
+		default:
+			p.refuse("%q is no option of log", w)
 		}
-		words = append(words, w)
+	}
+	slices.SortFunc(words, func(a, b string) int { return slices.Index(logged, a) - slices.Index(logged, b) })
+	if to != "" {
+		words = append(words, to)
+	}
+	if words = slices.Compact(words); len(words) == 0 {
+		return ""
 	}
 	return " (" + strings.Join(words, ", ") + ")"
+}
+
+// logInterface reads the interface that is logged to, "" if it is the usual one.
+func (p *parser) logInterface() string {
+	name := p.str("an interface")
+	unit, ok := strings.CutPrefix(name, "pflog")
+	n, err := strconv.ParseUint(unit, 10, 8)
+	switch {
+	case !ok || err != nil:
+		p.refuse("%q is no pflog interface", name)
+	case n == 0:
+		return ""
+	}
+	return "to pflog" + strconv.FormatUint(n, 10)
 }
 
 // match reads what rules of all kinds begin with: from the direction to the
@@ -331,7 +359,7 @@ func (p *parser) host() Host {
 	case p.take("("):
 		h.Kind = DynamicHost
 		p.named(&h)
-		if !unicode.IsLetter(rune(h.Name[0])) {
+		if h.Name == "" || !unicode.IsLetter(rune(h.Name[0])) {
 			p.refuse("%q is no name of an interface", h.Name)
 		}
 		p.expect(")")

@@ -92,12 +92,14 @@ type Rule struct {
 	AllowOpts bool
 	Label     string
 	Tag       string
-	Rates     []Rate      // limits among the options of the state
-	Effects   []string    // what does not decide: queues, priorities, routing tables
-	Route     string      // "route-to 10.0.0.2" and the like
-	hops      []Host      // that Route names
-	Translate []Translate // nat-to, rdr-to and the like
-	Divert    string      // divert-to and the like
+	Rates     []Rate   // limits among the options of the state
+	Effects   []string // what does not decide: queues, priorities, routing tables
+	Route     string   // "route-to 10.0.0.2" and the like
+	hops      []Host   // that Route names
+
+	addressesFirst bool        // lists of addresses are multiplied out before those of ports
+	Translate      []Translate // nat-to, rdr-to and the like
+	Divert         string      // divert-to and the like
 }
 
 // Match is the conditions that rules of all kinds have in common.
@@ -173,8 +175,9 @@ type Rate struct {
 
 // Iface names an interface, a group of them, or "any".
 type Iface struct {
-	Name string
-	Not  bool
+	Name    string
+	Not     bool
+	dynamic bool // of antispoof: its addresses are looked up again when they change
 }
 
 // Endpoint is one side of a connection.
