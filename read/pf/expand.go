@@ -91,7 +91,7 @@ func (s *Rule) combinations() []Match {
 // zoned reports whether an address is one of another interface than the rule is for. A
 // group may have it.
 func (m Match) zoned() bool {
-	if len(m.On) == 0 || m.On[0].Not || strings.TrimRight(m.On[0].Name, "0123456789") == m.On[0].Name {
+	if len(m.On) == 0 || m.On[0].Not || strings.HasPrefix(m.On[0].Name, domain) || strings.TrimRight(m.On[0].Name, "0123456789") == m.On[0].Name {
 		return false
 	}
 	return slices.ContainsFunc(slices.Concat(m.From.Hosts, m.To.Hosts), func(h Host) bool { return h.Zone != "" })
@@ -261,7 +261,7 @@ func (r *Rule) names(f func(string) string) {
 // fillIn puts what the rule is for in the place of the words for it.
 func (r *Rule) fillIn() {
 	on := "any"
-	if len(r.On) > 0 {
+	if len(r.On) > 0 && !strings.HasPrefix(r.On[0].Name, domain) {
 		on = r.On[0].Name
 	}
 	proto := "ip"

@@ -243,6 +243,8 @@ func (r *reader) iface(name string, out bool) packet.Cond {
 	exact := packet.Iface{Out: out, Pattern: name}
 	last := name[len(name)-1]
 	switch {
+	case strings.HasPrefix(name, domain):
+		return r.unknown("the packet is in "+name, false)
 	case name == "any":
 		return packet.Not{Cond: r.iface("lo", out)}
 	case name == "lo0":

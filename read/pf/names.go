@@ -106,11 +106,37 @@ func service(name string) (n int, ok bool) {
 	return 0, false
 }
 
-// isKeyword reports whether pfctl's lexer takes the word for itself wherever it
-// stands unquoted (lookup in parse.y).
-func isKeyword(s string) bool {
-	_, found := slices.BinarySearch(keywords, s)
+// keyword reports whether pfctl's lexer takes the word for itself wherever it stands
+// unquoted (lookup in parse.y).
+func (p *parser) keyword(s string) bool {
+	if p.config != nil && p.config.Dialect == OpenBSD {
+		return listed(openBSDKeywords, s)
+	}
+	return listed(keywords, s)
+}
+
+// isKeyword reports whether some pfctl does.
+func isKeyword(s string) bool { return listed(keywords, s) || listed(openBSDKeywords, s) }
+
+func listed(words []string, s string) bool {
+	_, found := slices.BinarySearch(words, s)
 	return found
+}
+
+var openBSDKeywords = []string{
+	"af-to", "all", "allow-opts", "anchor", "antispoof", "any", "bandwidth", "binat-to", "bitmask", "block",
+	"block-policy", "burst", "code", "debug", "default", "delay", "divert-packet", "divert-reply", "divert-to", "drop",
+	"dup-to", "file", "fingerprints", "flags", "floating", "flows", "flush", "for", "fragment", "from", "global",
+	"group", "hostid", "icmp-type", "icmp6-type", "if-bound", "in", "include", "inet", "inet6", "keep", "label",
+	"least-states", "limit", "load", "log", "loginterface", "match", "matches", "max", "max-mss", "max-pkt-rate",
+	"max-src-conn", "max-src-conn-rate", "max-src-nodes", "max-src-states", "min", "min-ttl", "modulate", "nat-to",
+	"no", "no-df", "no-route", "no-sync", "on", "once", "optimization", "os", "out", "overload", "parent", "pass",
+	"pflow", "port", "prio", "probability", "proto", "qlimit", "quantum", "queue", "quick", "random", "random-id",
+	"rdomain", "rdr-to", "reassemble", "received-on", "reply-to", "return", "return-icmp", "return-icmp6",
+	"return-rst", "round-robin", "route", "route-to", "rtable", "rule", "ruleset-optimization", "scrub", "set",
+	"skip", "sloppy", "source-hash", "source-track", "state", "state-defaults", "state-policy", "static-port",
+	"sticky-address", "syncookies", "synproxy", "table", "tag", "tagged", "timeout", "to", "tos", "ttl",
+	"urpf-failed", "user", "weight",
 }
 
 var keywords = []string{

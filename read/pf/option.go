@@ -304,7 +304,7 @@ func (p *parser) poolOptions(to []Host) string {
 			once(&kind, " "+t.text)
 		case t.is("source-hash"):
 			once(&kind, " source-hash")
-			if p.tok.kind == quoted || p.tok.kind == word && !isKeyword(p.tok.text) {
+			if p.tok.kind == quoted || p.tok.kind == word && !p.keyword(p.tok.text) {
 				kind += " " + hashKey(p.raw("a key"))
 			}
 		case t.is("sticky-address"):

@@ -116,7 +116,7 @@ func (p *parser) str(what string) string {
 	if t.kind != quoted && t.kind != word || t.text == "" {
 		p.refuse("%s where %s belongs", t, what)
 	}
-	if t.kind == word && isKeyword(t.text) {
+	if t.kind == word && p.keyword(t.text) {
 		p.refuse("%q is a keyword of pf.conf, not %s", t.text, what)
 	}
 	p.advance()
@@ -266,7 +266,7 @@ func (p *parser) statement() Statement {
 	case t.is("altq"), t.is("queue"):
 		p.enter(partQueues)
 		return &Ignored{line, p.braced()}
-	case t.kind == word && !isKeyword(t.text):
+	case t.kind == word && !p.keyword(t.text):
 		return p.macroLine()
 	}
 	p.refuse("%s begins no statement", p.tok)
@@ -355,7 +355,7 @@ func (p *parser) option() Statement {
 	switch {
 	case !known,
 		name == "reassemble" && !p.config.Dialect.modern(), name == "state-defaults" && p.config.Dialect == MacOS,
-		name == "require-order" && p.config.Dialect == OpenBSD:
+		p.config.Dialect == OpenBSD && slices.Contains([]string{"require-order", "fail-policy", "keepcounters"}, name):
 		p.refuse("%s has no option %q", p.config.Dialect.system(), name)
 	}
 	o.Words = append([]string{name}, p.optionWords(n)...)
@@ -569,7 +569,7 @@ func (p *parser) anchor() Statement {
 		p.enter(partTranslation)
 	}
 	p.advance()
-	if p.tok.kind == quoted || p.tok.kind == word && !isKeyword(p.tok.text) {
+	if p.tok.kind == quoted || p.tok.kind == word && !p.keyword(p.tok.text) {
 		a.Name = p.anchorName()
 	}
 	a.Match = p.match(true)

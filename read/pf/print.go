@@ -231,8 +231,8 @@ func list(words []string) string {
 // String writes the interface as a rule does.
 func (i Iface) String() string {
 	name := quoteName(i.Name)
-	if i.Name == "any" {
-		name = "any"
+	if i.Name == "any" || strings.HasPrefix(i.Name, domain) {
+		name = i.Name
 	}
 	if i.dynamic {
 		name = "(" + name + ")"

@@ -194,16 +194,20 @@ func (p *parser) interfaces(m *Match) {
 	if !p.take("on") {
 		return
 	}
-	if p.tok.is("rdomain") {
-		p.refuse("rules for routing domains are not read")
-	}
 	p.items(func() { m.On = append(m.On, p.iface()) })
 }
+
+// domain begins the name of a routing domain, in the place of an interface's.
+const domain = "rdomain "
 
 func (p *parser) iface() Iface {
 	i := Iface{Not: p.take("!")}
 	if p.config.Dialect.modern() && p.take("any") {
 		i.Name = "any"
+		return i
+	}
+	if p.config.Dialect == OpenBSD && p.take("rdomain") {
+		i.Name = domain + strconv.FormatUint(p.uint(255), 10)
 		return i
 	}
 	i.Name = p.str("an interface")
@@ -260,7 +264,7 @@ func (p *parser) pool() string {
 		switch {
 		case end && depth > 0, p.tok.kind == bad, depth < 0:
 			p.refuse("%s where addresses belong", p.tok)
-		case end, depth == 0 && (p.tok.is("}") || p.tok.kind == word && isKeyword(p.tok.text) && !slices.Contains(poolWords, p.tok.text)):
+		case end, depth == 0 && (p.tok.is("}") || p.tok.kind == word && p.keyword(p.tok.text) && !slices.Contains(poolWords, p.tok.text)):
 			return joinSigns(words)
 		}
 		depth += p.nesting()
@@ -401,7 +405,7 @@ func (p *parser) mask(most int) int {
 // literal reads an address, a network, a range or a name.
 func (p *parser) literal(h *Host) {
 	t := p.tok
-	if t.kind != word && t.kind != quoted || t.kind == word && isKeyword(t.text) {
+	if t.kind != word && t.kind != quoted || t.kind == word && p.keyword(t.text) {
 		p.refuse("%s where an address belongs", t)
 	}
 	a, short, ok := parseAddr(t.text)
@@ -595,6 +599,8 @@ func (p *parser) ruleOption(r *Rule) {
 	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("tos"), t.is("prio"):
 		p.ask(&r.Match)
 	case p.config.Dialect == OpenBSD && p.effectOfOpenBSD():
+	case p.config.Dialect == OpenBSD && (t.is("dnqueue") || t.is("dnpipe") || t.is("ridentifier")):
+		p.refuse("OpenBSD has no %s", t)
 	case t.is("set"), t.is("queue"), t.is("dnqueue"), t.is("dnpipe"), t.is("rtable"), t.is("scrub"), t.is("ridentifier"):
 		r.Effects = append(r.Effects, p.effect())
 	case t.is("route-to"), t.is("reply-to"), t.is("dup-to"):
@@ -779,7 +785,7 @@ func (p *parser) parentheses(of string) []string {
 func (p *parser) divert() string {
 	words := []string{p.tok.text}
 	p.advance()
-	for p.tok.kind == word && (p.tok.text == "port" || !isKeyword(p.tok.text)) {
+	for p.tok.kind == word && (p.tok.text == "port" || !p.keyword(p.tok.text)) {
 		words = append(words, p.tok.text)
 		p.advance()
 	}
