@@ -176,8 +176,8 @@ func masked(hs []Host, f Family) []Host {
 
 // answerOf writes the codes of the ICMP errors with which the rule answers, those of
 // its family.
-func (r *Rule) answerOf() {
-	name, codes, said := strings.Cut(strings.TrimSuffix(r.Answer, ")"), "(")
+func (s *Rule) answerOf() {
+	name, codes, said := strings.Cut(strings.TrimSuffix(s.Answer, ")"), "(")
 	if !strings.HasPrefix(name, "return-icmp") {
 		return
 	}
@@ -190,9 +190,9 @@ func (r *Rule) answerOf() {
 	case !both:
 		code6 = "addr-unr" // pfctl prints 3, which it reads as that
 	}
-	r.Answer = map[Family]string{
+	s.Answer = map[Family]string{
 		AnyFamily: "return-icmp(" + code4 + ", " + code6 + ")", Inet: "return-icmp(" + code4 + ")", Inet6: "return-icmp6(" + code6 + ")",
-	}[r.Family]
+	}[s.Family]
 }
 
 // counted adds what pfctl makes of limits: how sources are tracked, and how long,
@@ -224,9 +224,9 @@ func (c *Config) counted(r *Rule) []string {
 }
 
 // track is what the limits of the rule count: the sources of the rule, or of all rules.
-func (r *Rule) track() string {
+func (s *Rule) track() string {
 	t := ""
-	for _, o := range r.Options {
+	for _, o := range s.Options {
 		switch name, value, _ := strings.Cut(o, " "); name {
 		case "max-src-conn", "max-src-conn-rate", "max-src-nodes":
 			return "rule"
@@ -254,25 +254,25 @@ func numbered(lines []Statement) {
 }
 
 // names changes the names of a rule in which pfctl fills in what the rule is.
-func (r *Rule) names(f func(string) string) {
-	r.Label, r.Tag, r.Tagged = f(r.Label), f(r.Tag), f(r.Tagged)
+func (s *Rule) names(f func(string) string) {
+	s.Label, s.Tag, s.Tagged = f(s.Label), f(s.Tag), f(s.Tagged)
 }
 
 // fillIn puts what the rule is for in the place of the words for it.
-func (r *Rule) fillIn() {
+func (s *Rule) fillIn() {
 	on := "any"
-	if len(r.On) > 0 && !strings.HasPrefix(r.On[0].Name, domain) {
-		on = r.On[0].Name
+	if len(s.On) > 0 && !strings.HasPrefix(s.On[0].Name, domain) {
+		on = s.On[0].Name
 	}
 	proto := "ip"
-	if len(r.Protos) > 0 {
-		proto = protoName(r.Protos[0])
+	if len(s.Protos) > 0 {
+		proto = protoName(s.Protos[0])
 	}
 	for _, w := range [][2]string{
-		{"$if", on}, {"$srcaddr", hostLabel(r.From.Hosts)}, {"$dstaddr", hostLabel(r.To.Hosts)},
-		{"$srcport", portLabel(r.From.Ports)}, {"$dstport", portLabel(r.To.Ports)}, {"$proto", proto},
+		{"$if", on}, {"$srcaddr", hostLabel(s.From.Hosts)}, {"$dstaddr", hostLabel(s.To.Hosts)},
+		{"$srcport", portLabel(s.From.Ports)}, {"$dstport", portLabel(s.To.Ports)}, {"$proto", proto},
 	} {
-		r.names(func(s string) string { return strings.ReplaceAll(s, w[0], w[1]) })
+		s.names(func(t string) string { return strings.ReplaceAll(t, w[0], w[1]) })
 	}
 }
 
