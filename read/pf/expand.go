@@ -29,14 +29,36 @@ func (c *Config) expandLines(lines []Statement) []Statement {
 			out = append(out, s)
 		case *Anchor:
 			if s.Keyword == "anchor" {
-				a := *s
-				a.Body = c.expandLines(s.Body)
-				out = append(out, &a)
+				out = append(out, c.expandAnchor(s)...)
 			}
 		}
 	}
 	numbered(out)
 	return out
+}
+
+// expandAnchor multiplies the lists of an anchor out, but for one with rules of its own:
+// they would be there several times.
+func (c *Config) expandAnchor(a *Anchor) []Statement {
+	all := (&Rule{Match: a.Match, addressesFirst: c.Dialect == OpenBSD}).combinations()
+	if a.Inline && len(all) > 1 {
+		all = []Match{a.Match}
+	}
+	var out []Statement
+	for _, m := range all {
+		one := *a
+		one.Match, one.Body = m, c.expandLines(a.Body)
+		one.sayFamily()
+		out = append(out, &one)
+	}
+	return out
+}
+
+// sayFamily writes the family of single addresses.
+func (m *Match) sayFamily() {
+	if f := m.addressFamily(); f != AnyFamily {
+		m.Family = f
+	}
 }
 
 // isLoopback reports whether an interface is one by its name.
@@ -134,11 +156,7 @@ func each(ms []Match, n int, choose func(*Match, int)) []Match {
 // explicit writes what the rule leaves to defaults: the family of its addresses, the
 // flags, the state. OpenBSD does not write a state without options.
 func (c *Config) explicit(r *Rule) {
-	for _, h := range slices.Concat(r.From.Hosts, r.To.Hosts) {
-		if f := h.family(); f != AnyFamily {
-			r.Family = f
-		}
-	}
+	r.sayFamily()
 	r.From.Hosts, r.To.Hosts = masked(r.From.Hosts, r.Family), masked(r.To.Hosts, r.Family)
 	r.answerOf()
 	kept := r.Action == Pass && r.State != NoState

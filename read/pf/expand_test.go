@@ -78,6 +78,17 @@ match in on em0 inet proto tcp from 198.51.100.0/24 to 203.0.113.9 port = 80 rdr
 `, openBSD,
 		},
 		{
+			"anchors", "anchor \"up/*\" in proto { tcp udp } from 192.0.2.7 port 5 to { <t>, 198.51.100.0/24 }\nanchor quick from 2001:db8::1 {\nblock return-icmp\n}",
+			`anchor "up/*" in inet proto tcp from 192.0.2.7 port = 5 to <t>
+anchor "up/*" in inet proto tcp from 192.0.2.7 port = 5 to 198.51.100.0/24
+anchor "up/*" in inet proto udp from 192.0.2.7 port = 5 to <t>
+anchor "up/*" in inet proto udp from 192.0.2.7 port = 5 to 198.51.100.0/24
+anchor quick inet6 from 2001:db8::1 to any {
+  block return-icmp(port-unr, port-unr) all
+}
+`, nil,
+		},
+		{
 			"antispoof", "antispoof log quick for { em0, (em1), lo1 } inet label x",
 			`block drop in log quick on ! em0 inet from em0:network to any label "x"
 block drop in log quick inet from em0 to any label "x"
