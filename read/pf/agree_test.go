@@ -93,7 +93,7 @@ func TestEvaluatorAgrees(t *testing.T) {
 // constructs are what the reader knows, each by a word that nothing else has.
 var constructs = []string{
 	"set block-policy", "set skip on", "set state-defaults", "table <", "persist", "const", " file ", "{ self", "em1:network", "antispoof",
-	"anchor \"a/", "anchor \"b/", " quick on em0", "rdr-anchor", "nat-anchor", "binat-anchor",
+	"anchor \"a", "anchor \"b/", " quick on em0", "rdr-anchor", "nat-anchor", "binat-anchor",
 	"scrub in", "match in", "block return", "return-rst", "return-icmp", "return-icmp6", "log (all)", "on ! ", "on any", "on { ",
 	"inet6", "proto { ", "sctp", "icmp-type", "icmp6-type", " code ", "10/8", " - ", "<t1>", "<undefined>", "(self)", "(em0:0)", "(office:network)",
 	"(em1)/24", "! self", "em0:peer", "no-route", "urpf-failed", "route \"", "%em1", "port != ", "><", "<>", ":", "port domain", " os ",

@@ -49,7 +49,6 @@ var (
 	addrs6 = []string{"2001:db8::10", "fd00:20::5", "2001:db8:1::7", "2001:db8:1:f::1", "2001:db8:2::5", "ff02::fb", "fe80::1"}
 	nets   = []string{"198.51.100.0/24", "198.51.100.0/25", "203.0.113.0/24", "10/8", "192.0.2.7/24", "0.0.0.0/1", "198.51.100.6/31", "224.0.0.0/4", "2001:db8:1::/48", "2001:db8:1::/64", "fd00::/8", "2001:db8::/32", "8000::/1"}
 	cards  = []string{"em0", "em1", "wg0"}
-	tags   = []string{"RED", "blue-2"}
 )
 
 func (d *draw) addr() string {
@@ -333,7 +332,7 @@ func (d *draw) anchor(depth int) string {
 	d.unique++
 	cond := strings.Join(slices.DeleteFunc([]string{d.one("", "in", "out"), d.one("", "", "quick"), d.one("", "", "on em0", "on ! em1"), d.one("", "", "inet", "inet6", "proto tcp")}, func(s string) bool { return s == "" }), " ")
 	var b strings.Builder
-	name := fmt.Sprintf("\"a/%d\" ", d.unique)
+	name := fmt.Sprintf("\"a%d\" ", d.unique)
 	fmt.Fprintf(&b, "anchor %s%s {\n", name, cond)
 	for range 1 + d.IntN(3) {
 		if depth < 2 && d.chance(15) {
@@ -373,7 +372,7 @@ func (d *draw) table(name string) string {
 		d.files[file] = "# from elsewhere\n" + strings.NewReplacer("! ", "!", ", ", "\n", " ", "\n").Replace(d.entries()) + "\n192.0.2.10 # the last\n"
 		source = `file "` + file + `" ` + d.one("", source)
 	case 1:
-		source = "{ " + d.one("em0", "self", "em1:network", "wg0, ! 10.9.0.1", "(em0), 198.51.100.7") + " }"
+		source = "{ " + d.one("em0", "self", "em1:network", "wg0, ! 10.9.0.1", "em0, 198.51.100.7") + " }"
 	}
 	return fmt.Sprintf("table <%s> %s %s\n", name, d.one("", "const", "persist"), source)
 }

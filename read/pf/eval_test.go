@@ -527,7 +527,7 @@ func (m *machine) listed(t *pf.Table, a netip.Addr) bool {
 			try(e.Prefix, e.Not)
 			continue
 		}
-		name, network := strings.CutSuffix(strings.Trim(e.Name, "()"), ":network")
+		name, network := strings.CutSuffix(e.Name, ":network")
 		h := pf.Host{Kind: pf.NamedHost, Name: name}
 		if network {
 			h.Mods = []string{"network"}

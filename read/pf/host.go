@@ -343,7 +343,7 @@ func (r *reader) resolved(entries []Entry) (of []Entry, self, ok bool) {
 // namedEntry is what an interface stands for in a table: its addresses when the
 // table is loaded.
 func (r *reader) namedEntry(e Entry) ([]Entry, bool) {
-	h := Host{Kind: NamedHost, Name: strings.Trim(e.Name, "()")}
+	h := Host{Kind: NamedHost, Name: e.Name}
 	(&parser{}).mods(&h)
 	if r.opt.Links == nil {
 		return nil, false

@@ -511,7 +511,7 @@ func (p *parser) entry() Entry {
 	switch h.Kind {
 	case PrefixHost:
 		return Entry{Not: h.Not, Prefix: h.Prefix}
-	case NamedHost, DynamicHost:
+	case NamedHost:
 		return Entry{Not: h.Not, Name: h.bare()}
 	}
 	p.refuse("a table holds addresses, networks and names alone")

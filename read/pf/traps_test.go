@@ -162,6 +162,7 @@ func TestRefused(t *testing.T) {
 		{"pass in inet6 all rdr-to 10.0.0.1", "of different families", modern},
 		{"nat on em0 inet6 all -> 10.0.0.1", "of different families", notOpen},
 		{"pass in from ::1 to any rdr-to 10.0.0.1", "of different families", modern},
+		{"table <t> { (em0) }", "a table holds addresses", nil},
 		{"set skip on ! em0", "takes no !", nil},
 		{"set state-defaults nosuch", "no option of a state", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
 		{"set state-defaults no-sync\nset state-defaults sloppy", "cannot be set twice", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
