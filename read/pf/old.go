@@ -1,5 +1,7 @@
 package pf
 
+import "slices"
+
 // old reads the statements of the old grammar: scrub, nat, rdr, binat, and the
 // same behind "no".
 func (p *parser) old() Statement {
@@ -25,21 +27,47 @@ func (p *parser) scrub(line int, no bool) Statement {
 	return s
 }
 
+// scrubOrder is the order in which pfctl prints the options of scrub.
+var scrubOrder = []string{"no-df", "random-id", "min-ttl", "max-mss", "set-tos", "reassemble", "fragment"}
+
 func (p *parser) scrubOptions() []string {
 	var out []string
 	for p.tok.kind == word {
-		switch name := p.tok.text; name {
-		case "no-df", "random-id", "fragment", "reassemble", "tcp", "min-ttl", "max-mss", "set-tos", "crop", "drop-ovl":
-			out = append(out, name)
-			p.advance()
-			if name == "min-ttl" || name == "max-mss" || name == "set-tos" {
-				out = append(out, p.raw("a number"))
-			}
-		default:
-			p.refuse("%s is no option of scrub", p.tok)
-		}
+		out = append(out, p.scrubOption())
 	}
+	inOrder(out, scrubOrder)
 	return out
+}
+
+func (p *parser) scrubOption() string {
+	name := p.tok.text
+	if !slices.Contains(scrubOrder, name) {
+		p.refuse("%s is no option of scrub", p.tok)
+	}
+	p.advance()
+	switch name {
+	case "min-ttl", "max-mss", "set-tos":
+		return name + " " + p.raw("a number")
+	case "reassemble":
+		p.expect("tcp")
+		return "reassemble tcp"
+	case "fragment":
+		return "fragment " + p.fragments()
+	}
+	return name
+}
+
+// fragments reads what scrub does with fragments.
+func (p *parser) fragments() string {
+	if p.config.Dialect == FreeBSD && p.take("no") {
+		p.expect("reassemble")
+		return "no reassemble"
+	}
+	how := p.takeOne("reassemble", "crop", "drop-ovl")
+	if how == "" {
+		p.refuse("%s behind fragment", p.tok)
+	}
+	return how
 }
 
 func (p *parser) translation(t *Translation) Statement {

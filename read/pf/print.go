@@ -362,7 +362,7 @@ func (w *printer) rule(r *Rule) []string {
 	ws.some(r.Unknown, "user", "group")
 	flags(&ws, r.Match)
 	ws.add(len(r.Types) > 0, w.icmp(&r.Match))
-	ws.some(r.Unknown, "tos", "prio", "max-pkt-rate")
+	ws.some(r.Unknown, "tos", "prio", "max-pkt-rate", "max-pkt-size")
 	ws.some(r.Effects, "set")
 	ws.some(r.Unknown, "probability") // which pfctl prints where it cannot read it: in the state
 	w.state(&ws, r)
@@ -472,7 +472,7 @@ func (w *printer) options(ws *words, a *Anchor) {
 	ws.some(a.Unknown, "user", "group")
 	flags(ws, a.Match)
 	ws.add(len(a.Types) > 0, w.icmp(&a.Match))
-	ws.some(a.Unknown, "tos", "prio", "max-pkt-rate")
+	ws.some(a.Unknown, "tos", "prio", "max-pkt-rate", "max-pkt-size")
 	ws.some(a.Effects, "set")
 	ws.some(a.Unknown, "probability")
 	ws.add(a.Fragment, "fragment")

@@ -47,7 +47,7 @@ func (p *parser) ruleOptions(r *Rule) {
 
 // What a rule asks and does is kept in the order in which pfctl prints it.
 var (
-	conditionOrder = []string{"user", "group", "tos", "prio", "max-pkt-rate", "probability", "once"}
+	conditionOrder = []string{"user", "group", "tos", "prio", "max-pkt-rate", "max-pkt-size", "probability", "once"}
 	effectOrder    = []string{"set", "scrub", "ridentifier", "dnpipe", "dnqueue", "queue", "rtable"}
 )
 
@@ -596,7 +596,7 @@ func (p *parser) ruleOption(r *Rule) {
 		r.Label = p.label()
 	case p.take("tag"):
 		r.Tag = p.tag()
-	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("tos"), t.is("prio"):
+	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("max-pkt-size"), t.is("tos"), t.is("prio"):
 		p.ask(&r.Match)
 	case p.config.Dialect == OpenBSD && p.effectOfOpenBSD():
 	case p.config.Dialect == OpenBSD && (t.is("dnqueue") || t.is("dnpipe") || t.is("ridentifier")):
@@ -732,6 +732,11 @@ func (p *parser) condition() string {
 	switch name {
 	case "once":
 		return name
+	case "max-pkt-size":
+		if p.config.Dialect != FreeBSD {
+			p.refuse("%s cannot ask by max-pkt-size", p.config.Dialect.system())
+		}
+		return name + " " + strconv.FormatUint(p.uint(65535), 10)
 	case "max-pkt-rate":
 		n := p.uint(1<<32 - 1)
 		p.expect("/")

@@ -166,6 +166,9 @@ func TestRefused(t *testing.T) {
 		{"set skip on ! em0", "takes no !", nil},
 		{"set state-defaults nosuch", "no option of a state", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
 		{"set state-defaults no-sync\nset state-defaults sloppy", "cannot be set twice", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in proto tcp all max-pkt-size 1400", "cannot ask by max-pkt-size", []pf.Dialect{pf.OpenBSD, pf.FreeBSDOld, pf.MacOS}},
+		{"scrub in on em1 fragment no reassemble", "behind fragment", old},
+		{"scrub out all tcp", "no option of scrub", notOpen},
 		{"pass in from fe80::1%em0 - fe80::9 to any", "begins no range", nil},
 	} {
 		for _, d := range dialects {
@@ -197,6 +200,9 @@ func TestTaken(t *testing.T) {
 		{`anchor "x" in on em0 proto tcp to port 22 user root flags S/SA tos 0x10 label "l" tag T ! tagged S`, "", nil},
 		{`anchor "x" inet proto icmp icmp-type { echoreq, unreach code needfrag } probability 20%`, "", nil},
 		{"set state-defaults sloppy, no-sync, max 100\npass in all", "", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in on em1 proto udp max-pkt-size 1400", "", []pf.Dialect{pf.FreeBSD}},
+		{"scrub in on em1 fragment no reassemble max-mss 1380", "", []pf.Dialect{pf.FreeBSD}},
+		{"scrub out on em1 reassemble tcp random-id fragment reassemble no-df", "", notOpen},
 		{strings.Repeat("anchor \"x\" {\n", 64) + strings.Repeat("}\n", 64), "", nil},
 	} {
 		for _, d := range dialects {
