@@ -105,7 +105,9 @@ func (p *parser) consistent(r *Rule) {
 			p.consistentPool(r.Match, t.To)
 		}
 	}
-	p.consistentPool(r.Match, r.hops)
+	if !slices.ContainsFunc(r.Translate, func(t Translate) bool { return t.Kind == "af-to" }) {
+		p.consistentPool(r.Match, r.hops)
+	}
 	p.consistentFamily(r.Match, r.family())
 	p.consistentOwner(r)
 	p.consistentRates(r)

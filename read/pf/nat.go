@@ -115,7 +115,7 @@ func (s *Rule) sentFamily() Family {
 	for _, t := range s.Translate {
 		switch {
 		case f != AnyFamily || t.Kind != "af-to":
-		case strings.HasPrefix(t.Text, "inet6"):
+		case t.into == Inet6:
 			f = Inet
 		default:
 			f = Inet6

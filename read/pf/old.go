@@ -1,6 +1,11 @@
 package pf
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+
+	"github.com/fwctl/fwctl/packet"
+)
 
 // old reads the statements of the old grammar: scrub, nat, rdr, binat, and the
 // same behind "no".
@@ -23,6 +28,7 @@ func (p *parser) old() Statement {
 
 func (p *parser) scrub(line int, no bool) Statement {
 	s := &Scrub{Line: line, No: no, Match: p.match(false)}
+	p.noRoute()
 	s.Options = p.scrubOptions()
 	return s
 }
@@ -72,10 +78,11 @@ func (p *parser) fragments() string {
 
 func (p *parser) translation(t *Translation) Statement {
 	t.Pass = !t.No && p.take("pass")
-	if t.Pass {
-		t.Log, _ = p.logQuick()
-	}
 	t.Match = p.match(false)
+	p.noRoute()
+	if t.Quick || t.Dir != Both {
+		p.refuse("%s rules have no direction and no quick", t.Kind)
+	}
 	for p.tok.is("tag") || p.tok.is("tagged") || p.tok.is("!") {
 		if p.take("tag") {
 			t.Tag = p.tag()
@@ -83,16 +90,28 @@ func (p *parser) translation(t *Translation) Statement {
 		}
 		p.matchOption(&t.Match)
 	}
+	if p.take("rtable") {
+		t.Rtable = "rtable " + strconv.FormatUint(p.uint(65535), 10)
+	}
 	if t.No {
 		return t
 	}
 	p.expect("->")
 	p.items(func() { t.To = append(t.To, p.host()) })
-	if p.take("port") {
-		op := p.portOrStar()
-		t.Port = &op
+	t.Port, t.Text = p.poolRest(t.Kind, t.To)
+	if t.Kind == "rdr" {
+		p.consistentRdr(t)
 	}
-	t.Text = p.pool()
 	p.consistentPool(t.Match, t.To)
 	return t
+}
+
+// consistentRdr refuses ports that rdr cannot change.
+func (p *parser) consistentRdr(t *Translation) {
+	if slices.ContainsFunc(t.Match.To.Ports, func(o PortOp) bool { return o.Op != "" }) {
+		p.refuse("rdr takes a port or a range of ports, and no other test of the destination's port")
+	}
+	if t.Port != nil && (len(t.Protos) == 0 || slices.ContainsFunc(t.Protos, func(x packet.Proto) bool { return !p.config.Dialect.hasPorts(x) })) {
+		p.refuse("port behind -> only applies to tcp and udp: each protocol of the rule must be one of these")
+	}
 }

@@ -284,45 +284,9 @@ func (p *parser) routeTo(r *Rule) {
 	}
 	p.advance()
 	p.items(func() { r.hops = append(r.hops, p.host()) })
-	r.Route = kind + " " + list(texts(r.hops, Host.String)) + p.poolOptions(r.hops)
-}
-
-// poolOptions reads how one of several addresses is chosen, in pfctl's order. Of a table
-// or an interface they are taken in turn if nothing is said.
-func (p *parser) poolOptions(to []Host) string {
-	kind, sticky, static := "", "", ""
-	once := func(to *string, value string) {
-		if *to != "" {
-			p.refuse("%s cannot stand with%s", p.tok, *to)
-		}
-		p.advance()
-		*to = value
-	}
-	for {
-		switch t := p.tok; {
-		case t.is("bitmask"), t.is("random"), t.is("round-robin"), t.is("least-states"):
-			once(&kind, " "+t.text)
-		case t.is("source-hash"):
-			once(&kind, " source-hash")
-			if p.tok.kind == quoted || p.tok.kind == word && !p.keyword(p.tok.text) {
-				kind += " " + hashKey(p.raw("a key"))
-			}
-		case t.is("sticky-address"):
-			once(&sticky, " sticky-address")
-		case t.is("static-port"):
-			once(&static, " static-port")
-		default:
-			if kind == "" && inTurn(to) {
-				kind = " round-robin"
-			}
-			return kind + sticky + static
-		}
-	}
-}
-
-// inTurn reports whether the addresses are taken one after the other.
-func inTurn(to []Host) bool {
-	return len(to) > 1 || len(to) == 1 && (to[0].Kind == TableHost || to[0].Kind == DynamicHost && !slices.Contains(to[0].Mods, "0"))
+	options := p.poolOptions(len(r.hops) > 1 || r.hops[0].lookedUp())
+	p.consistentChoice(kind, r.hops, nil, options)
+	r.Route = kind + " " + poolText(r.hops, nil, strings.Join(options, " "))
 }
 
 // hashKey writes a key as pfctl does, if it is a number.

@@ -56,7 +56,7 @@ type parser struct {
 	words  []string // of the statement, as far as it was read
 	tables map[string]*Table
 	seen   []overload
-	route  string // route-to before the family, until its rule is made
+	route  *route // route-to before the family, until its rule is made
 	open   func(name string) ([]byte, error)
 	sets   settings
 }
@@ -573,6 +573,7 @@ func (p *parser) anchor() Statement {
 		a.Name = p.anchorName()
 	}
 	a.Match = p.match(true)
+	p.noRoute()
 	p.anchorOptions(a)
 	if a.Keyword == "scrub-anchor" { // so pfctl prints it
 		a.Options = p.scrubOptions()

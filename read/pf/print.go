@@ -417,11 +417,7 @@ func (t Translate) String() string {
 	if t.Kind == "af-to" {
 		return "af-to " + t.Text
 	}
-	s := t.Kind + " " + list(texts(t.To, Host.String))
-	if t.Port != nil {
-		s += " port " + strings.TrimPrefix(t.Port.String(), "= ")
-	}
-	return strings.TrimSpace(s + " " + t.Text)
+	return t.Kind + " " + poolText(t.To, t.Port, t.Text)
 }
 
 func (w *printer) translation(t *Translation) []string {
@@ -433,14 +429,11 @@ func (w *printer) translation(t *Translation) []string {
 	w.middle(&ws, t.Match)
 	ws.add(t.Tag != "", "tag "+quoteName(t.Tag))
 	tagged(&ws, t.Match)
+	ws.add(t.Rtable != "", t.Rtable)
 	if t.No {
 		return ws
 	}
-	ws.add(true, "-> "+list(texts(t.To, Host.String)))
-	if t.Port != nil {
-		ws.add(true, "port "+strings.TrimPrefix(t.Port.String(), "= "))
-	}
-	ws.add(t.Text != "", t.Text)
+	ws.add(true, "-> "+poolText(t.To, t.Port, t.Text))
 	return ws
 }
 

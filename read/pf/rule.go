@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,13 +15,15 @@ func (p *parser) rule() Statement {
 	r := &Rule{Line: p.tok.line, addressesFirst: p.config.Dialect == OpenBSD}
 	p.action(r)
 	r.Match = p.match(false)
-	if r.Received == nil && p.route != "" {
-		r.Route, r.hops, p.route = p.route, addressesIn(p.route), ""
+	sent := p.route
+	if sent != nil {
+		r.Route = sent.String()
 	}
 	p.ruleOptions(r)
 	if d := p.states; d != nil && r.Action == Pass && r.State == DefaultState {
 		r.State, r.Options, r.Rates = KeepState, slices.Clone(d.Options), slices.Clone(d.Rates)
 	}
+	p.sendsTo(r, sent)
 	p.consistent(r)
 	if p.config.Dialect == OpenBSD {
 		p.strict(r)
@@ -51,9 +54,9 @@ var (
 	effectOrder    = []string{"set", "scrub", "ridentifier", "dnpipe", "dnqueue", "queue", "rtable"}
 )
 
-func inOrder(texts, names []string) {
-	slices.SortStableFunc(texts, func(a, b string) int {
-		return slices.Index(names, firstWord(a)) - slices.Index(names, firstWord(b))
+func inOrder[T any](xs []T, names []string) {
+	slices.SortStableFunc(xs, func(a, b T) int {
+		return slices.Index(names, firstWord(fmt.Sprint(a))) - slices.Index(names, firstWord(fmt.Sprint(b)))
 	})
 }
 
@@ -244,19 +247,7 @@ func (p *parser) proto() packet.Proto {
 	return packet.Proto(n)
 }
 
-// oldRoute reads route-to and the like where the old grammar has them, before the
-// family.
-func (p *parser) oldRoute() {
-	p.route = ""
-	if p.config.Dialect == OpenBSD {
-		return
-	}
-	if r := p.takeOne("route-to", "reply-to", "dup-to", "fastroute"); r != "" {
-		p.route = r + " " + p.pool()
-	}
-}
-
-// pool reads the addresses behind route-to, nat-to, "->", up to the next keyword.
+// pool reads the addresses behind OpenBSD's route-to, up to the next keyword.
 func (p *parser) pool() string {
 	var words []string
 	for depth := 0; ; {
@@ -804,29 +795,48 @@ func (p *parser) translate(r *Rule) {
 	t := Translate{Kind: p.tok.text}
 	p.advance()
 	if t.Kind == "af-to" {
-		f := p.tok.text
-		if p.family() == AnyFamily {
-			p.refuse("%s where the family belongs that af-to leads to", p.tok)
-		}
-		p.expect("from")
-		t.Text = f + " from " + p.pool()
-		if p.take("to") {
-			t.Text += " to " + p.pool()
-		}
-		r.Translate = append(r.Translate, t)
-		return
-	}
-	p.items(func() { t.To = append(t.To, p.host()) })
-	if p.take("port") {
-		op := p.poolPort(t.Kind)
-		t.Port = &op
-	}
-	if p.config.Dialect == OpenBSD {
-		t.Text = strings.TrimSpace(p.poolOptions(t.To))
+		p.translateFamily(&t)
 	} else {
-		t.Text = p.pool()
+		p.items(func() { t.To = append(t.To, p.host()) })
+		t.Port, t.Text = p.poolRest(t.Kind, t.To)
 	}
 	r.Translate = append(r.Translate, t)
+	inOrder(r.Translate, translateOrder)
+}
+
+// translateOrder is the order in which pfctl prints what a rule translates.
+var translateOrder = []string{"af-to", "nat-to", "rdr-to", "binat-to"}
+
+// translateFamily reads af-to: the family that packets get, and their addresses in it.
+func (p *parser) translateFamily(t *Translate) {
+	word := p.tok.text
+	if t.into = p.family(); t.into == AnyFamily {
+		p.refuse("%s where the family behind af-to belongs", p.tok)
+	}
+	p.expect("from")
+	t.Text = word + " from " + p.wholePool(t.Kind)
+	if p.take("to") {
+		t.Text += " to " + p.wholePool(t.Kind)
+	}
+}
+
+// wholePool reads addresses and what stands behind them.
+func (p *parser) wholePool(kind string) string {
+	var to []Host
+	p.items(func() { to = append(to, p.host()) })
+	port, options := p.poolRest(kind, to)
+	return poolText(to, port, options)
+}
+
+// poolRest reads the port and the options of a pool.
+func (p *parser) poolRest(kind string, to []Host) (port *PortOp, text string) {
+	if p.take("port") {
+		op := p.poolPort(kind)
+		port = &op
+	}
+	options := p.poolOptions(len(to) > 1 || kind != "af-to" && slices.ContainsFunc(to, Host.lookedUp))
+	p.consistentChoice(kind, to, port, options)
+	return port, strings.Join(options, " ")
 }
 
 // poolPort reads the port behind nat-to or rdr-to. nat-to takes a range whichever end

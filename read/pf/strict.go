@@ -111,13 +111,7 @@ func (p *parser) strictPool(r *Rule, t Translate) {
 			p.refuse("%s where addresses belong that a packet is given", h)
 		}
 	}
-	static := strings.Contains(t.Text, "static-port")
-	switch {
-	case static && t.Kind == "rdr-to":
-		p.refuse("static-port is for nat-to")
-	case static && t.Port != nil:
-		p.refuse("static-port does not go with ports")
-	case t.Kind == "binat-to":
+	if t.Kind == "binat-to" {
 		p.strictBinat(r, t)
 	}
 }

@@ -238,7 +238,8 @@ type Translate struct {
 	Kind string
 	To   []Host
 	Port *PortOp
-	Text string // as it is written
+	Text string // how one of several addresses is chosen; of af-to all of it
+	into Family // of af-to: the one that packets get
 }
 
 // Translation is a rule of the old grammar: nat, rdr or binat.
@@ -249,10 +250,10 @@ type Translation struct {
 	Pass bool   // what it matches is not filtered
 	Match
 	Tag    string
+	Rtable string // "rtable 1", or ""
 	To     []Host
 	Port   *PortOp
-	Static bool
-	Text   string // behind "->"
+	Text   string // how one of several addresses is chosen
 }
 
 // Anchor is a place at which other rules are evaluated.

@@ -1,0 +1,84 @@
+package pf_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/fwctl/fwctl/read/pf"
+)
+
+// said is a text and how pfctl prints it, in some of the grammars.
+type said struct {
+	text, printed string
+	on            []pf.Dialect
+}
+
+// Words and their order are those of pfctl, and what is printed is read again.
+func TestPrintedWords(t *testing.T) {
+	for _, c := range []said{
+		{"pass in inet6 to 64:ff9b:1::/96 af-to inet from (em1)", "pass in inet6 from any to 64:ff9b:1::/96 af-to inet from (em1)", modern},
+		{"pass in inet af-to inet6 from { 2001:db8:9::1 2001:db8:9::2 } sticky-address to 2001:db8:8::/64", "pass in inet all af-to inet6 from { 2001:db8:9::1, 2001:db8:9::2 } round-robin sticky-address to 2001:db8:8::/64", modern},
+		{"match out on em1 from 10.1/16 nat-to { 198.51.100.7 198.51.100.8 } sticky-address", "match out on em1 from 10.1.0.0/16 to any nat-to { 198.51.100.7, 198.51.100.8 } round-robin sticky-address", modern},
+		{"match out on em1 all nat-to (em1) static-port", "match out on em1 all nat-to (em1) round-robin static-port", modern},
+		{"match out on em1 all nat-to (em1:0) static-port", "match out on em1 all nat-to (em1:0) static-port", modern},
+		{"match out on em1 all nat-to <exits> sticky-address source-hash thekey", "match out on em1 all nat-to <exits> source-hash thekey sticky-address", modern},
+		{"pass in on em1 proto tcp to port 25 rdr-to 10.9.0.25 nat-to 10.9.0.1 port 4000:5000", "pass in on em1 proto tcp from any to any port = 25 nat-to 10.9.0.1 port 4000:5000 rdr-to 10.9.0.25", modern},
+		{"nat on em1 from 10.1/16 -> (em1)", "nat on em1 from 10.1.0.0/16 to any -> (em1) round-robin", notOpen},
+		{"nat pass log (all) on em1 from 10.1/16 rtable 2 -> 198.51.100.7 port 4000:5000", "nat pass log (all) on em1 from 10.1.0.0/16 to any rtable 2 -> 198.51.100.7 port 4000:5000", notOpen},
+		{"rdr log on em1 proto tcp to port 25 -> { 10.9.0.25 10.9.0.26 } sticky-address round-robin", "rdr log on em1 proto tcp from any to any port = 25 -> { 10.9.0.25, 10.9.0.26 } round-robin sticky-address", notOpen},
+		{"nat on em1 inet -> (em1:0) endpoint-independent", "nat on em1 inet all -> (em1:0) endpoint-independent", freeBSD},
+		{"nat on em1 inet -> 198.51.100.7 map-e-portset 4/8/0x1f", "nat on em1 inet all -> 198.51.100.7 map-e-portset 4/8/31", freeBSD},
+		{"pass in route-to { (em1 10.9.0.7/24), (em2 10.9.9.8) } sticky-address inet all", "pass in route-to { (em1 10.9.0.0/24), (em2 10.9.9.8) } round-robin sticky-address inet all", notOpen},
+		{"pass in route-to (em1 10.9.0.7) to { 10.8.0.1 2001:db8::1 }", "pass in route-to (em1 10.9.0.7) inet from any to { 10.8.0.1, 2001:db8::1 }", notOpen},
+		{"pass in reply-to em1 all", "pass in reply-to em1 all", notOpen},
+		{"pass in reply-to (em1 10.9.0.7) all", "pass in reply-to (em1 10.9.0.7) inet all", notOpen},
+		{"pass out route-to (em1 2001:db8:9::1) to 2001:db8::/32", "pass out route-to (em1 2001:db8:9::1) from any to 2001:db8::/32", notOpen},
+		{"pass in fastroute all", "pass in all", freeBSD},
+		{"pass in fastroute all", "pass in fastroute all", old},
+		{"pass in route-to (em1 2001:db8:9::1) prefer-ipv6-nexthop inet all", "pass in route-to (em1 2001:db8:9::1) prefer-ipv6-nexthop inet all", freeBSD},
+	} {
+		for _, d := range c.on {
+			parsed := pf.Parse(c.text+"\n", d)
+			printed := parsed.Print()
+			again := pf.Parse(printed, d)
+			if len(parsed.Problems)+len(again.Problems) > 0 || printed != c.printed+"\n" || again.Print() != printed {
+				t.Errorf("%v: %s\n%s%s\n%v %v", d, c.text, printed, c.printed, parsed.Problems, again.Problems)
+			}
+		}
+	}
+}
+
+// What a pool or a route cannot be is refused, with the reason.
+func TestPoolsRefused(t *testing.T) {
+	for _, c := range []trap{
+		{"match out on em1 all af-to from 192.0.2.1", "where the family", modern},
+		{"match out on em1 all nat-to 198.51.100.7 round", "an option belongs", modern},
+		{"match in on em1 all rdr-to 198.51.100.7 static-port", "is for nat-to and nat", modern},
+		{"rdr on em1 proto tcp -> 198.51.100.7 static-port", "is for nat-to and nat", notOpen},
+		{"nat on em1 -> 198.51.100.7 port 4000 static-port", "does not go with ports", notOpen},
+		{"nat on em1 -> 198.51.100.7 static-port map-e-portset 4/8/1", "does not go with static-port", freeBSD},
+		{"nat on em1 -> 198.51.100.7 random map-e-portset 4/8/1", "with several addresses", freeBSD},
+		{"nat on em1 -> 198.51.100.7 map-e-portset 9/8/1", "16 bits", freeBSD},
+		{"nat on em1 -> 198.51.100.7 map-e-portset 4/8/1", "has no map-e-portset", old},
+		{"nat on em1 -> 198.51.100.7 random bitmask", "cannot stand with", notOpen},
+		{"nat on em1 -> <exits> bitmask", "cannot choose from a table", notOpen},
+		{"nat on em1 -> (em1) random", "cannot choose from a table", old},
+		{"nat on em1 -> { 198.51.100.7 198.51.100.8 } random", "only round-robin", old},
+		{"match out on em1 all nat-to (em1) bitmask", "cannot choose from a table", modern},
+		{"nat out on em1 -> 198.51.100.7", "no direction", notOpen},
+		{"rdr on em1 proto tcp to port > 80 -> 198.51.100.7", "no other test", notOpen},
+		{"rdr on em1 -> 198.51.100.7 port 80", "behind -> only applies", notOpen},
+		{"nat on em1 route-to em2 -> 198.51.100.7", "only stand in filter rules", notOpen},
+		{"block in route-to (em1 10.9.0.7) all", "cannot stand in block", freeBSD},
+		{"pass in route-to (em1 10.9.0.7) inet6 all", "different families", notOpen},
+		{"pass in route-to (em1 2001:db8:9::1) from 10.9.0.8", "different families", notOpen},
+		{"pass route-to (em1 10.9.0.7) all", "must say in or out", notOpen},
+	} {
+		for _, d := range dialects {
+			ps := pf.Parse(c.text+"\n", d).Problems
+			if said := refused(ps, c.says); said != slices.Contains(c.on, d) {
+				t.Errorf("%v, %q: %v", d, c.text, ps)
+			}
+		}
+	}
+}
