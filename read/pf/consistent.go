@@ -108,7 +108,7 @@ func (p *parser) consistent(r *Rule) {
 	if !slices.ContainsFunc(r.Translate, func(t Translate) bool { return t.Kind == "af-to" }) {
 		p.consistentPool(r.Match, r.hops)
 	}
-	p.consistentFamily(r.Match, r.family())
+	p.consistentFamily(r)
 	p.consistentOwner(r)
 	p.consistentRates(r)
 }
@@ -139,4 +139,34 @@ func (p *parser) consistentRates(r *Rule) {
 			p.refuse("%s does not go with source-track global", rate.Name)
 		}
 	}
+}
+
+// consistentFamily refuses ICMP of one family in rules for the other, of which each part
+// of a list is one.
+func (p *parser) consistentFamily(r *Rule) {
+	switch {
+	case slices.Contains(r.Protos, packet.ICMP) && r.canBe(Inet6):
+		p.refuse("icmp does not go with the family of the rule, inet6")
+	case slices.Contains(r.Protos, packet.ICMPv6) && r.canBe(Inet):
+		p.refuse("icmp6 does not go with the family of the rule, inet")
+	}
+}
+
+// canBe reports whether a part of the rule says that it is for the family.
+func (r *Rule) canBe(f Family) bool {
+	of := func(hs []Host) []Family {
+		if len(hs) == 0 {
+			return []Family{AnyFamily}
+		}
+		return slices.Compact(slices.Sorted(slices.Values(mapped(hs, Host.family))))
+	}
+	for _, a := range of(r.From.Hosts) {
+		for _, b := range of(r.To.Hosts) {
+			said := slices.DeleteFunc([]Family{r.family(), a, b}, func(x Family) bool { return x == AnyFamily })
+			if len(said) > 0 && !slices.ContainsFunc(said, func(x Family) bool { return x != f }) {
+				return true
+			}
+		}
+	}
+	return false
 }

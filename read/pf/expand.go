@@ -26,7 +26,7 @@ func (c *Config) expandLines(lines []Statement) []Statement {
 				out = append(out, c.expandRule(r)...)
 			}
 		case *Scrub:
-			out = append(out, s)
+			out = append(out, c.expandScrub(s)...)
 		case *Anchor:
 			if s.Keyword == "anchor" {
 				out = append(out, c.expandAnchor(s)...)
@@ -83,6 +83,23 @@ func (c *Config) expandRule(s *Rule) []Statement {
 			part.fillIn()
 			out = append(out, part)
 		}
+	}
+	return out
+}
+
+// expandScrub multiplies the lists of a scrub rule out; fragments are put together where
+// the rule does not say another thing.
+func (c *Config) expandScrub(s *Scrub) []Statement {
+	var out []Statement
+	lists := Rule{Match: s.Match, addressesFirst: c.Dialect.modern()}
+	for _, m := range lists.combinations() {
+		one := *s
+		one.Match = m
+		one.Family = firstFamily(m.Family, m.addressFamily())
+		if !s.No && !slices.ContainsFunc(s.Options, func(o string) bool { return firstWord(o) == "fragment" }) {
+			one.Options = append(slices.Clip(s.Options), "fragment reassemble")
+		}
+		out = append(out, &one)
 	}
 	return out
 }
@@ -230,8 +247,8 @@ func (c *Config) counted(r *Rule) []string {
 		case rate.Name == "max" && !has("adaptive."):
 			add("adaptive.start", rate.Count/10*6)
 			add("adaptive.end", rate.Count/10*12)
-		case rate.Name == "max-src-conn-rate" && !has("src.track"):
-			add("src.track", rate.Seconds)
+		case rate.Name == "max-src-conn-rate":
+			options = trackedFor(options, rate.Seconds)
 		}
 	}
 	if t := r.track(); t != "" {
@@ -239,6 +256,20 @@ func (c *Config) counted(r *Rule) []string {
 	}
 	inStateOrder(options)
 	return options
+}
+
+// trackedFor makes sources known for so many seconds, if the rule does not say more.
+func trackedFor(options []string, seconds uint64) []string {
+	const name = "src.track "
+	for i, o := range options {
+		if n, is := strings.CutPrefix(o, name); is {
+			if said, err := strconv.ParseUint(n, 10, 64); err == nil && said < seconds {
+				options[i] = name + strconv.FormatUint(seconds, 10)
+			}
+			return options
+		}
+	}
+	return append(options, name+strconv.FormatUint(seconds, 10))
 }
 
 // track is what the limits of the rule count: the sources of the rule, or of all rules.

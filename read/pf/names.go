@@ -51,6 +51,15 @@ var icmp6Codes = map[int][]named{
 	137: {{"redironlink", 0}, {"redirrouter", 1}},
 }
 
+// codeName returns the name of a code. OpenBSD has another name for one than the systems
+// that took pf from it.
+func (d Dialect) codeName(codes map[int][]named, kind, code int) string {
+	if d != OpenBSD && kind == 1 && code == 2 && codes[1] != nil {
+		return "notnbr-unr"
+	}
+	return nameFor(codes[kind], code)
+}
+
 // number returns the number of a name, or of digits up to most.
 func number(names []named, text string, most int) (int, bool) {
 	i := slices.IndexFunc(names, func(n named) bool { return n.name == text })

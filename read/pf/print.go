@@ -188,7 +188,7 @@ func (ws *words) some(texts []string, names ...string) {
 
 // firstWord is the name of a condition or an effect.
 func firstWord(s string) string {
-	return s[:len(s)-len(strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz-"))]
+	return s[:len(s)-len(strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz-."))]
 }
 
 func received(ws *words, m Match) {
@@ -212,10 +212,12 @@ func tagged(ws *words, m Match) {
 	}
 }
 
-func texts[T any](xs []T, text func(T) string) []string {
-	out := make([]string, len(xs))
+func texts[T any](xs []T, text func(T) string) []string { return mapped(xs, text) }
+
+func mapped[T, U any](xs []T, f func(T) U) []U {
+	out := make([]U, len(xs))
 	for i, x := range xs {
-		out[i] = text(x)
+		out[i] = f(x)
 	}
 	return out
 }
@@ -399,7 +401,7 @@ func (w *printer) icmp(r *Match) string {
 		if t.Code < 0 {
 			return nameFor(names, int(t.Type))
 		}
-		return nameFor(names, int(t.Type)) + " code " + nameFor(codes[int(t.Type)], t.Code)
+		return nameFor(names, int(t.Type)) + " code " + w.dialect.codeName(codes, int(t.Type), t.Code)
 	}))
 }
 

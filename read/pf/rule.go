@@ -12,7 +12,7 @@ import (
 )
 
 func (p *parser) rule() Statement {
-	r := &Rule{Line: p.tok.line, addressesFirst: p.config.Dialect == OpenBSD}
+	r := &Rule{Line: p.tok.line, addressesFirst: p.config.Dialect.modern()}
 	p.action(r)
 	r.Match = p.match(false)
 	sent := p.route
@@ -88,24 +88,24 @@ func (p *parser) answerCodes(answer string) string {
 		p.expect(")")
 		return "(ttl " + strconv.FormatUint(n, 10) + ")"
 	}
-	var codes []string
+	var names []string
 	for first := answer == "return-icmp"; ; first = false {
-		names := icmpCodes[3]
+		codes, kind := icmpCodes, 3
 		if !first {
-			names = icmp6Codes[1]
+			codes, kind = icmp6Codes, 1
 		}
-		code, ok := number(names, p.tok.text, 255)
+		code, ok := number(codes[kind], p.tok.text, 255)
 		if !ok {
 			p.refuse("%s is no code of an ICMP error", p.tok)
 		}
 		p.advance()
-		codes = append(codes, nameFor(names, code))
+		names = append(names, p.config.Dialect.codeName(codes, kind, code))
 		if !p.take(",") {
 			break
 		}
 	}
 	p.expect(")")
-	return "(" + strings.Join(codes, ", ") + ")"
+	return "(" + strings.Join(names, ", ") + ")"
 }
 
 func (p *parser) logQuick() (log string, quick bool) {

@@ -26,15 +26,6 @@ func (p *parser) tag() string {
 	return s
 }
 
-// consistentFamily refuses protocols of ICMP that the family of the rule does not have.
-func (p *parser) consistentFamily(m Match, f Family) {
-	f = firstFamily(f, m.addressFamily())
-	other := map[Family]packet.Proto{Inet: packet.ICMPv6, Inet6: packet.ICMP}[f]
-	if f != AnyFamily && slices.Contains(m.Protos, other) {
-		p.refuse("%s does not go with the family of the rule", protoName(other))
-	}
-}
-
 func firstFamily(a, b Family) Family {
 	if a != AnyFamily {
 		return a

@@ -48,6 +48,58 @@ func TestPrintedWords(t *testing.T) {
 	}
 }
 
+// Rules are multiplied out as pfctl does it, and what they leave to defaults is written.
+func TestExpandedWords(t *testing.T) {
+	const web = "pass in proto tcp from any to any port = 80 flags S/SA keep state "
+	for _, c := range []said{
+		{"block return-icmp out on em1 proto udp", "block return-icmp(port-unr, port-unr) out on em1 proto udp all", nil},
+		{"block return-icmp out inet", "block return-icmp(port-unr) out inet all", nil},
+		{"block return-icmp(13, 1) out to { 10.9.0.1, 2001:db8:9::1 }", "block return-icmp(filter-prohib) out inet from any to 10.9.0.1\nblock return-icmp6(admin-unr) out inet6 from any to 2001:db8:9::1", nil},
+		{"block return-icmp6(2) in inet6", "block return-icmp6(beyond-unr) in inet6 all", openBSD},
+		{"block return-icmp6(beyond-unr) in inet6", "block return-icmp6(notnbr-unr) in inet6 all", notOpen},
+		{"block in inet6 proto icmp6 icmp6-type 1 code 2", "block drop in inet6 proto ipv6-icmp all icmp6-type unreach code notnbr-unr", notOpen},
+		{"pass out proto { tcp udp } modulate state", "pass out proto tcp all flags S/SA modulate state\npass out proto udp all", openBSD},
+		{"pass out proto { tcp udp } synproxy state", "pass out proto tcp all flags S/SA synproxy state\npass out proto udp all keep state", notOpen},
+		{"pass in proto tcp to port 80 keep state (source-track)", web + "(source-track global)", nil},
+		{"pass in proto tcp to port 80 keep state (max-src-states 8)", web + "(source-track global, max-src-states 8)", nil},
+		{"pass in proto tcp to port 80 keep state (max-src-nodes 9, source-track, max-src-states 8)", web + "(source-track rule, max-src-states 8, max-src-nodes 9)", nil},
+		{"pass in proto tcp to port 80 keep state (udp.single 5, max 37, tcp.first 9, no-sync)", web + "(max 37, no-sync, tcp.first 9, udp.single 5, adaptive.start 18, adaptive.end 36)", nil},
+		{"pass in proto tcp to port 80 keep state (max 7)", web + "(max 7)", nil},
+		{"pass in proto tcp to port 80 keep state (max 70, adaptive.end 90)", web + "(max 70, adaptive.end 90)", nil},
+		{"pass in proto tcp to port 80 keep state (src.track 5, max-src-conn-rate 3/7)", web + "(source-track rule, max-src-conn-rate 3/7, src.track 7)", nil},
+		{"pass in proto tcp to port 80 keep state (src.track 9, max-src-conn-rate 3/7)", web + "(source-track rule, max-src-conn-rate 3/7, src.track 9)", nil},
+		{
+			"block in proto tcp from any port { 7 9 } to { 10.9.0.1 10.9.0.2 } port { 1:4 5 }",
+			"block drop in inet proto tcp from any port = 7 to 10.9.0.1 port 1:4\nblock drop in inet proto tcp from any port = 7 to 10.9.0.1 port = 5\n" +
+				"block drop in inet proto tcp from any port = 9 to 10.9.0.1 port 1:4\nblock drop in inet proto tcp from any port = 9 to 10.9.0.1 port = 5\n" +
+				"block drop in inet proto tcp from any port = 7 to 10.9.0.2 port 1:4\nblock drop in inet proto tcp from any port = 7 to 10.9.0.2 port = 5\n" +
+				"block drop in inet proto tcp from any port = 9 to 10.9.0.2 port 1:4\nblock drop in inet proto tcp from any port = 9 to 10.9.0.2 port = 5",
+			freeBSD,
+		},
+		{
+			"block in proto tcp from any port { 7 9 } to { 10.9.0.1 10.9.0.2 }",
+			"block drop in inet proto tcp from any port = 7 to 10.9.0.1\nblock drop in inet proto tcp from any port = 7 to 10.9.0.2\n" +
+				"block drop in inet proto tcp from any port = 9 to 10.9.0.1\nblock drop in inet proto tcp from any port = 9 to 10.9.0.2",
+			old,
+		},
+		{"scrub in on { em1 em2 } to 10.9.0.1 max-mss 1380 no-df", "scrub in on em1 inet from any to 10.9.0.1 no-df max-mss 1380 fragment reassemble\nscrub in on em2 inet from any to 10.9.0.1 no-df max-mss 1380 fragment reassemble", notOpen},
+		{"no scrub in on em1\nscrub out inet fragment no reassemble", "no scrub in on em1 all\nscrub out inet all fragment no reassemble", freeBSD},
+	} {
+		for _, d := range dialects {
+			if c.on != nil && !slices.Contains(c.on, d) {
+				continue
+			}
+			want := c.printed + "\n"
+			file := pf.Parse(c.text+"\n", d)
+			printed := file.Expand().Print()
+			again := pf.Parse(printed, d)
+			if len(file.Problems)+len(again.Problems) > 0 || printed != want || again.Expand().Print() != printed {
+				t.Errorf("%v: %s\n%s%s%v %v", d, c.text, printed, want, file.Problems, again.Problems)
+			}
+		}
+	}
+}
+
 // What a pool or a route cannot be is refused, with the reason.
 func TestPoolsRefused(t *testing.T) {
 	for _, c := range []trap{
