@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// settings are what `set (…)` of a rule of OpenBSD sets, and scrub does, each "" if not.
+// settings are what `set (…)` of a rule sets, and scrub of OpenBSD does, each "" if not.
 type settings struct {
 	prio, queue, tos, delay string
 	scrub                   [5]string
@@ -18,13 +18,17 @@ type settings struct {
 var scrubs = []string{"no-df", "random-id", "min-ttl", "reassemble", "max-mss"}
 
 // texts are the effects as pfctl prints them.
-func (s settings) texts() []string {
+func (s settings) texts(d Dialect) []string {
 	var out []string
 	given := func(words ...string) []string {
 		return slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	}
 	if set := given(s.prio, s.queue, s.tos, s.delay); len(set) > 0 {
-		out = append(out, "set ("+strings.Join(set, ", ")+")")
+		open, end := "set (", ")"
+		if d != OpenBSD {
+			open, end = "set ( ", " )"
+		}
+		out = append(out, open+strings.Join(set, ", ")+end)
 	}
 	if scrub := given(s.scrub[:]...); len(scrub) > 0 {
 		out = append(out, "scrub ("+strings.Join(scrub, " ")+")")
@@ -65,6 +69,9 @@ func (p *parser) set() {
 func (p *parser) setting() {
 	name := p.raw("a setting")
 	s := &p.sets
+	if d := p.config.Dialect; d != OpenBSD && name != "prio" && (d != FreeBSD || name != "tos") {
+		p.refuse("%s does not set %s", d.system(), name)
+	}
 	once := func(to *string, value string) {
 		if *to != "" {
 			p.refuse("%s is set twice", name)

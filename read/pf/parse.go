@@ -609,7 +609,7 @@ func (p *parser) anchorOptions(a *Anchor) {
 		p.refuse("an anchor cannot say what becomes of packets: that is for its rules")
 	}
 	p.consistent(r)
-	a.Match, a.Label, a.Tag, a.Effects = r.Match, r.Label, r.Tag, r.Effects
+	a.Match, a.Label, a.Labels, a.Tag, a.Effects = r.Match, r.Label, r.Labels, r.Tag, r.Effects
 }
 
 // anchorName reads the name; "/" is no part of a word.

@@ -212,6 +212,13 @@ func tagged(ws *words, m Match) {
 	}
 }
 
+func (ws *words) labels(first string, more []string) {
+	ws.add(first != "", "label "+quote(first))
+	for _, l := range more {
+		ws.add(true, "label "+quote(l))
+	}
+}
+
 func texts[T any](xs []T, text func(T) string) []string { return mapped(xs, text) }
 
 func mapped[T, U any](xs []T, f func(T) U) []U {
@@ -366,12 +373,17 @@ func (w *printer) rule(r *Rule) []string {
 	ws.add(len(r.Types) > 0, w.icmp(&r.Match))
 	ws.some(r.Unknown, "tos", "prio", "max-pkt-rate", "max-pkt-size")
 	ws.some(r.Effects, "set")
-	ws.some(r.Unknown, "probability") // which pfctl prints where it cannot read it: in the state
+	if len(r.Options) > 0 { // behind the state pfctl prints it, but does not read it there
+		ws.some(r.Unknown, "probability")
+	}
 	w.state(&ws, r)
+	if len(r.Options) == 0 {
+		ws.some(r.Unknown, "probability")
+	}
 	ws.add(r.Fragment, "fragment")
 	ws.some(r.Effects, "scrub")
 	ws.add(r.AllowOpts, "allow-opts")
-	ws.add(r.Label != "", "label "+quote(r.Label))
+	ws.labels(r.Label, r.Labels)
 	ws.some(r.Unknown, "once")
 	ws.some(r.Effects, "ridentifier", "dnpipe", "dnqueue", "queue")
 	ws.add(r.Tag != "", "tag "+quoteName(r.Tag))
@@ -472,7 +484,7 @@ func (w *printer) options(ws *words, a *Anchor) {
 	ws.some(a.Unknown, "probability")
 	ws.add(a.Fragment, "fragment")
 	ws.some(a.Effects, "scrub")
-	ws.add(a.Label != "", "label "+quote(a.Label))
+	ws.labels(a.Label, a.Labels)
 	ws.some(a.Effects, "ridentifier", "dnpipe", "dnqueue", "queue")
 	ws.add(a.Tag != "", "tag "+quoteName(a.Tag))
 	tagged(ws, a.Match)

@@ -43,7 +43,7 @@ func TestOrderOfWords(t *testing.T) {
 		{
 			pf.FreeBSD,
 			"pass out on em0 route-to (em1 10.0.0.2) inet proto udp from any to any port 53 ! tagged B queue (a, b) label x ridentifier 5 keep state set prio (2, 5)",
-			"pass out on em0 route-to (em1 10.0.0.2) inet proto udp from any to any port = 53 set prio (2, 5) keep state label \"x\" ridentifier 5 queue (a, b) ! tagged B",
+			"pass out on em0 route-to (em1 10.0.0.2) inet proto udp from any to any port = 53 set ( prio(2, 5) ) keep state label \"x\" ridentifier 5 queue(a, b) ! tagged B",
 		},
 		{
 			pf.MacOS,

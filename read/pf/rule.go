@@ -40,7 +40,7 @@ func (p *parser) ruleOptions(r *Rule) {
 	if p.config.Dialect == OpenBSD {
 		r.hops = append(r.hops, addressesIn(r.Divert)...)
 	}
-	r.Effects = append(r.Effects, p.sets.texts()...)
+	r.Effects = append(r.Effects, p.sets.texts(p.config.Dialect)...)
 	inOrder(r.Unknown, conditionOrder)
 	inOrder(r.Effects, effectOrder)
 	if f := r.sentFamily(); r.Family == AnyFamily && (len(r.hops) > 0 || len(r.Translate) > 0 && r.Translate[0].Kind == "af-to") {
@@ -584,7 +584,7 @@ func (p *parser) ruleOption(r *Rule) {
 	case p.take("allow-opts"):
 		r.AllowOpts = true
 	case p.take("label"):
-		r.Label = p.label()
+		p.labelled(r)
 	case p.take("tag"):
 		r.Tag = p.tag()
 	case t.is("user"), t.is("group"), t.is("probability"), t.is("once"), t.is("max-pkt-rate"), t.is("max-pkt-size"), t.is("tos"), t.is("prio"):
@@ -593,7 +593,7 @@ func (p *parser) ruleOption(r *Rule) {
 	case p.config.Dialect == OpenBSD && (t.is("dnqueue") || t.is("dnpipe") || t.is("ridentifier")):
 		p.refuse("OpenBSD has no %s", t)
 	case t.is("set"), t.is("queue"), t.is("dnqueue"), t.is("dnpipe"), t.is("rtable"), t.is("scrub"), t.is("ridentifier"):
-		r.Effects = append(r.Effects, p.effect())
+		p.effect(r)
 	case t.is("route-to"), t.is("reply-to"), t.is("dup-to"):
 		if p.config.Dialect != OpenBSD {
 			p.refuse("%s wants %s before the family", p.config.Dialect.system(), t)
@@ -742,50 +742,6 @@ func (p *parser) condition() string {
 		return name + " " + p.probability()
 	}
 	return name + " " + list(p.owners())
-}
-
-// effect reads what a rule does beside deciding: a name and a value, of `set` a name
-// more, each of which may be in parentheses.
-func (p *parser) effect() string {
-	name := p.tok.text
-	p.advance()
-	words := []string{name}
-	if name == "set" && !p.tok.is("(") {
-		words = append(words, p.raw("an option"))
-	}
-	if p.tok.is("(") {
-		return joinSigns(append(words, p.parentheses(name)...))
-	}
-	if p.tok.kind != newline && p.tok.kind != endOfText {
-		words = append(words, p.raw("a value"))
-	}
-	return strings.Join(words, " ")
-}
-
-// parentheses reads all that stands in them.
-func (p *parser) parentheses(of string) []string {
-	var words []string
-	for depth := 0; ; {
-		depth += p.nesting()
-		words = append(words, p.tok.String())
-		if p.tok.kind == bad || p.tok.kind == newline || p.tok.kind == endOfText {
-			p.refuse("the parenthesis behind %q is not closed", of)
-		}
-		p.advance()
-		if depth == 0 {
-			return words
-		}
-	}
-}
-
-func (p *parser) divert() string {
-	words := []string{p.tok.text}
-	p.advance()
-	for p.tok.kind == word && (p.tok.text == "port" || !p.keyword(p.tok.text)) {
-		words = append(words, p.tok.text)
-		p.advance()
-	}
-	return strings.Join(words, " ")
 }
 
 func (p *parser) translate(r *Rule) {

@@ -91,6 +91,7 @@ type Rule struct {
 	Options   []string // of the state, each as it is written
 	AllowOpts bool
 	Label     string
+	Labels    []string // further ones, which FreeBSD takes
 	Tag       string
 	Rates     []Rate   // limits among the options of the state
 	Effects   []string // what does not decide: queues, priorities, routing tables
@@ -263,6 +264,7 @@ type Anchor struct {
 	Name    string // "" for rules without a name
 	Match
 	Label   string
+	Labels  []string // as those of a rule
 	Tag     string
 	Effects []string // as those of a rule
 	Options []string // of scrub-anchor

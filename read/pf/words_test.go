@@ -33,11 +33,26 @@ func TestPrintedWords(t *testing.T) {
 		{"pass in reply-to em1 all", "pass in reply-to em1 all", notOpen},
 		{"pass in reply-to (em1 10.9.0.7) all", "pass in reply-to (em1 10.9.0.7) inet all", notOpen},
 		{"pass out route-to (em1 2001:db8:9::1) to 2001:db8::/32", "pass out route-to (em1 2001:db8:9::1) from any to 2001:db8::/32", notOpen},
+		{"pass out proto tcp set prio (6 4) label x label \"y z\"", "pass out proto tcp all set ( prio(6, 4) ) label \"x\" label \"y z\"", freeBSD},
+		{"pass out proto tcp set (tos lowdelay, prio 6)", "pass out proto tcp all set ( prio 6, tos 0x10 )", freeBSD},
+		{"pass out set prio 6 queue ( q p ) dnpipe (7, 8) ridentifier 0x11", "pass out all set ( prio 6 ) ridentifier 17 dnpipe(7, 8) queue(q, p)", freeBSD},
+		{"pass out dnqueue (7) queue (q)", "pass out all dnqueue 7 queue q", freeBSD},
+		{"pass in proto tcp to port 25 divert-to 127.0.0.1 port 2525", "pass in proto tcp from any to any port = 25 divert-to 2525", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in proto tcp to port 25 divert-to 2525", "pass in proto tcp from any to any port = 25 divert-to 2525", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in probability 12.5% no state", "pass in all no state probability 12.5%", nil},
+		{"pass in probability 0.25 keep state", "pass in all keep state probability 25%", nil},
+		{"pass in probability 25% keep state (max 9)", "pass in all probability 25% keep state (max 9)", nil},
+		{"block in log (to pflog3, user all) all", "block drop in log (all, user, to pflog3) all", nil},
+		{"block in log(user matches, all) all", "block drop in log (all, matches, user) all", modern},
+		{"block in log (to pflog0) all", "block drop in log all", nil},
 		{"pass in fastroute all", "pass in all", freeBSD},
 		{"pass in fastroute all", "pass in fastroute all", old},
 		{"pass in route-to (em1 2001:db8:9::1) prefer-ipv6-nexthop inet all", "pass in route-to (em1 2001:db8:9::1) prefer-ipv6-nexthop inet all", freeBSD},
 	} {
-		for _, d := range c.on {
+		for _, d := range dialects {
+			if c.on != nil && !slices.Contains(c.on, d) {
+				continue
+			}
 			parsed := pf.Parse(c.text+"\n", d)
 			printed := parsed.Print()
 			again := pf.Parse(printed, d)
@@ -100,8 +115,8 @@ func TestExpandedWords(t *testing.T) {
 	}
 }
 
-// What a pool or a route cannot be is refused, with the reason.
-func TestPoolsRefused(t *testing.T) {
+// What a pool, a route and what a rule does beside cannot be is refused, with the reason.
+func TestWordsRefused(t *testing.T) {
 	for _, c := range []trap{
 		{"match out on em1 all af-to from 192.0.2.1", "where the family", modern},
 		{"match out on em1 all nat-to 198.51.100.7 round", "an option belongs", modern},
@@ -125,10 +140,22 @@ func TestPoolsRefused(t *testing.T) {
 		{"pass in route-to (em1 10.9.0.7) inet6 all", "different families", notOpen},
 		{"pass in route-to (em1 2001:db8:9::1) from 10.9.0.8", "different families", notOpen},
 		{"pass route-to (em1 10.9.0.7) all", "must say in or out", notOpen},
+		{"pass out all set tos 16", "does not set tos", []pf.Dialect{pf.FreeBSDOld}},
+		{"pass out all set delay 9", "does not set delay", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass out all set prio 3", "has no set in rules", []pf.Dialect{pf.MacOS}},
+		{"pass out all queue q queue p", "twice", nil},
+		{"pass in all label x label y", "has one label", []pf.Dialect{pf.OpenBSD, pf.FreeBSDOld, pf.MacOS}},
+		{"pass in all label a label b label c label d label e label f", "5 labels at most", freeBSD},
+		{"pass in all divert-reply", "no meaning on FreeBSD", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in all divert-to 127.0.0.1", "where \"port\" belongs", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"pass in all divert-to 0", "where \"port\" belongs", []pf.Dialect{pf.FreeBSD, pf.FreeBSDOld}},
+		{"block in log (to em1) all", "is no pflog interface", nil},
+		{"block in log (some) all", "no option of log", nil},
+		{"block in log (matches) all", "no option of log", old},
 	} {
 		for _, d := range dialects {
 			ps := pf.Parse(c.text+"\n", d).Problems
-			if said := refused(ps, c.says); said != slices.Contains(c.on, d) {
+			if want := c.on == nil || slices.Contains(c.on, d); refused(ps, c.says) != want {
 				t.Errorf("%v, %q: %v", d, c.text, ps)
 			}
 		}
