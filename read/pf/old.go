@@ -93,17 +93,51 @@ func (p *parser) translation(t *Translation) Statement {
 	if p.take("rtable") {
 		t.Rtable = "rtable " + strconv.FormatUint(p.uint(65535), 10)
 	}
-	if t.No {
-		return t
+	if !t.No {
+		p.expect("->")
+		p.items(func() { t.To = append(t.To, p.host()) })
+		t.Port, t.Text = p.poolRest(t.Kind, t.To)
 	}
-	p.expect("->")
-	p.items(func() { t.To = append(t.To, p.host()) })
-	t.Port, t.Text = p.poolRest(t.Kind, t.To)
-	if t.Kind == "rdr" {
+	t.Family = t.firstFamily()
+	switch t.Kind {
+	case "rdr":
 		p.consistentRdr(t)
+	case "binat":
+		p.consistentBinat(t)
 	}
+	p.consistentMatch(t.Match)
 	p.consistentPool(t.Match, t.To)
 	return t
+}
+
+// firstFamily is the family that the rule is for. If it says none it is that of the first
+// address, whatever others stand behind it (natrule in parse.y).
+func (t *Translation) firstFamily() Family {
+	f := t.Family
+	for _, hs := range [][]Host{t.From.Hosts, t.Match.To.Hosts, t.To} {
+		if f == AnyFamily && len(hs) > 0 && hs[0].Zone == "" {
+			f = hs[0].family()
+		}
+	}
+	return f
+}
+
+// consistentBinat refuses a binat for which not one address, or a network, is another of
+// the same size.
+func (p *parser) consistentBinat(t *Translation) {
+	from, to := t.From.Hosts, t.To
+	switch {
+	case t.Family == AnyFamily:
+		p.refuse("binat must say its family, inet or inet6, or have an address that does")
+	case len(t.From.Ports)+len(t.Match.To.Ports) > 0:
+		p.refuse("binat cannot ask for ports")
+	case len(from) > 1 || len(t.Match.To.Hosts) > 1 || len(to) > 1:
+		p.refuse("binat takes one address each")
+	case slices.ContainsFunc(slices.Concat(from, to), Host.lookedUp):
+		p.refuse("binat takes one address, which a table or (em0) is not, but (em0:0)")
+	case len(from) == 1 && len(to) == 1 && from[0].Kind == PrefixHost && to[0].Kind == PrefixHost && from[0].Prefix.Bits() != to[0].Prefix.Bits():
+		p.refuse("the networks of binat are not of one size")
+	}
 }
 
 // consistentRdr refuses ports that rdr cannot change.
