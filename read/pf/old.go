@@ -112,9 +112,9 @@ func (p *parser) translation(t *Translation) Statement {
 
 // firstFamily is the family that the rule is for. If it says none it is that of the first
 // address, whatever others stand behind it (natrule in parse.y).
-func (t *Translation) firstFamily() Family {
-	f := t.Family
-	for _, hs := range [][]Host{t.From.Hosts, t.Match.To.Hosts, t.To} {
+func (s *Translation) firstFamily() Family {
+	f := s.Family
+	for _, hs := range [][]Host{s.From.Hosts, s.Match.To.Hosts, s.To} {
 		if f == AnyFamily && len(hs) > 0 && hs[0].Zone == "" {
 			f = hs[0].family()
 		}

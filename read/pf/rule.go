@@ -247,23 +247,6 @@ func (p *parser) proto() packet.Proto {
 	return packet.Proto(n)
 }
 
-// pool reads the addresses behind OpenBSD's route-to, up to the next keyword.
-func (p *parser) pool() string {
-	var words []string
-	for depth := 0; ; {
-		end := p.tok.kind == newline || p.tok.kind == endOfText
-		switch {
-		case end && depth > 0, p.tok.kind == bad, depth < 0:
-			p.refuse("%s where addresses belong", p.tok)
-		case end, depth == 0 && (p.tok.is("}") || p.tok.kind == word && p.keyword(p.tok.text) && !slices.Contains(poolWords, p.tok.text)):
-			return joinSigns(words)
-		}
-		depth += p.nesting()
-		words = append(words, p.tok.String())
-		p.advance()
-	}
-}
-
 // nesting is how much deeper a bracket leads.
 func (p *parser) nesting() int {
 	switch {
@@ -274,9 +257,6 @@ func (p *parser) nesting() int {
 	}
 	return 0
 }
-
-// poolWords are keywords that go on with a pool.
-var poolWords = []string{"bitmask", "random", "round-robin", "source-hash", "sticky-address", "static-port", "weight", "no-route"}
 
 // joinSigns puts words and signs together as pfctl prints them.
 func joinSigns(words []string) string {
