@@ -31,6 +31,8 @@ func TestSaysTheSame(t *testing.T) {
 		{"any among others, long ago", "block from { 192.0.2.1 any }", "block from 192.0.2.1", old},
 		{"an answer by another way", "block\npass in proto tcp reply-to 192.0.2.1", "block\npass in inet proto tcp", openBSD},
 		{"an answer by another way, long ago", "block\npass in reply-to (em1 192.0.2.1) proto tcp", "block\npass in inet proto tcp", notOpen},
+		{"tags filled in", "pass\nmatch from { 192.0.2.1, 192.0.2.4 } tag \"of $srcaddr\"\nblock tagged \"of 192.0.2.4\"", "pass\nblock from 192.0.2.4", modern},
+		{"tags asked for that are filled in", "pass\npass in proto tcp to port 80 no state tag \"80\"\nblock in proto tcp to port { 80, 443 } tagged \"$dstport\"", "pass\nblock in proto tcp to port 80", nil},
 		{"users said twice", "block proto tcp user www user { 7, root }", "block proto tcp user { 7 0 www }", nil},
 		{
 			"both ways with ports", "match on em0 inet proto tcp from 192.0.2.7 port 80 binat-to 203.0.113.200\nblock in proto tcp to 192.0.2.7",

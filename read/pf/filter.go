@@ -96,6 +96,7 @@ type reader struct {
 	limited  map[string]*Rule             // by anchor and table: the rule that fills it with sources over its limit; nil: several
 	fills    []fill                       // the rules that fill tables
 	nth      map[*Rule]int                // how many rules before say the same, of those that count packets or throw dice
+	parts    map[*Rule][]*Rule            // of rules with tags that are filled in
 	same     map[string]int               // how many say the same
 	skip     []string                     // set skip
 	tags     []string                     // that some rule asks for, in order
@@ -122,6 +123,7 @@ type fill struct {
 func (r *reader) survey(lines []Statement) {
 	r.tables, r.limited = map[string]map[string]*Table{}, map[string]*Rule{}
 	r.nth, r.same = map[*Rule]int{}, map[string]int{}
+	r.parts = map[*Rule][]*Rule{}
 	r.loopback = []string{"lo"}
 	r.skip = slices.Clone(r.opt.Skip)
 	r.surveyIn("", lines)
@@ -147,7 +149,9 @@ func (r *reader) surveyIn(anchor string, lines []Statement) {
 				r.skip = append(r.skip, skipped(s.Words[1:])...)
 			}
 		case *Rule:
-			r.surveyRule(s, anchor)
+			for _, part := range r.filled(s) {
+				r.surveyRule(part, anchor)
+			}
 		case *Translation:
 			r.surveyMatch(s.Match)
 		case *Anchor:
@@ -365,7 +369,9 @@ func (r *reader) statements(lines []Statement, guard packet.Cond) {
 	for _, s := range lines {
 		switch s := s.(type) {
 		case *Rule:
-			r.rule(s, guard)
+			for _, part := range r.filled(s) {
+				r.rule(part, guard)
+			}
 		case *Antispoof:
 			r.antispoof(s, guard)
 		case *Unread:
@@ -437,6 +443,22 @@ func reversed(steps []packet.Step) []packet.Step {
 	out := slices.Clone(steps)
 	slices.Reverse(out)
 	return out
+}
+
+// filled are the rules that are made of a list where a tag says what each of them is for,
+// as "$srcaddr" does; of other rules it is the rule itself.
+func (r *reader) filled(s *Rule) []*Rule {
+	if !strings.Contains(s.Tag+s.Tagged, "$") {
+		return []*Rule{s}
+	}
+	parts, known := r.parts[s]
+	if !known {
+		for _, part := range r.expandRule(s) {
+			parts = append(parts, part.(*Rule))
+		}
+		r.parts[s] = parts
+	}
+	return parts
 }
 
 func (r *reader) rule(s *Rule, guard packet.Cond) {
