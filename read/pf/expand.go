@@ -40,7 +40,7 @@ func (c *Config) expandLines(lines []Statement) []Statement {
 // expandAnchor multiplies the lists of an anchor out, but for one with rules of its own:
 // they would be there several times.
 func (c *Config) expandAnchor(a *Anchor) []Statement {
-	all := (&Rule{Match: a.Match, addressesFirst: c.Dialect == OpenBSD}).combinations()
+	all := (&Rule{Match: a.Match, addressesFirst: c.Dialect.modern()}).combinations()
 	if a.Inline && len(all) > 1 {
 		all = []Match{a.Match}
 	}
@@ -49,6 +49,9 @@ func (c *Config) expandAnchor(a *Anchor) []Statement {
 		one := *a
 		one.Match, one.Body = m, c.expandLines(a.Body)
 		one.sayFamily()
+		if len(m.Protos) == 1 && m.Protos[0] != packet.TCP {
+			one.Flags = nil
+		}
 		out = append(out, &one)
 	}
 	return out
@@ -95,7 +98,7 @@ func (c *Config) expandScrub(s *Scrub) []Statement {
 	for _, m := range lists.combinations() {
 		one := *s
 		one.Match = m
-		one.Family = firstFamily(m.Family, m.addressFamily())
+		one.sayFamily()
 		if !s.No && !slices.ContainsFunc(s.Options, func(o string) bool { return firstWord(o) == "fragment" }) {
 			one.Options = append(slices.Clip(s.Options), "fragment reassemble")
 		}
@@ -305,6 +308,7 @@ func numbered(lines []Statement) {
 // names changes the names of a rule in which pfctl fills in what the rule is.
 func (s *Rule) names(f func(string) string) {
 	s.Label, s.Tag, s.Tagged = f(s.Label), f(s.Tag), f(s.Tagged)
+	s.Labels = texts(s.Labels, f)
 }
 
 // fillIn puts what the rule is for in the place of the words for it.

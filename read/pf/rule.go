@@ -280,6 +280,9 @@ func (p *parser) hosts(m *Match) {
 	if p.take("to") {
 		m.To = p.endpoint()
 	}
+	if slices.ContainsFunc(m.To.Hosts, func(h Host) bool { return h.Kind == URPFFailed }) {
+		p.refuse("urpf-failed is said of sources alone")
+	}
 }
 
 func (p *parser) endpoint() Endpoint {

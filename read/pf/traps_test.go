@@ -173,6 +173,7 @@ func TestRefused(t *testing.T) {
 		{"set state-defaults no-sync\nset state-defaults sloppy", "cannot be set twice", []pf.Dialect{pf.OpenBSD, pf.FreeBSD, pf.FreeBSDOld}},
 		{"pass in proto icmp from { 10.9.0.1 2001:db8:9::1 }", "does not go with the family", nil},
 		{"pass in proto { tcp icmp6 } to 10.9.0.1", "does not go with the family", nil},
+		{"pass out to { 10.9.0.1 urpf-failed }", "of sources alone", nil},
 		{"pass in proto tcp all max-pkt-size 1400", "cannot ask by max-pkt-size", []pf.Dialect{pf.OpenBSD, pf.FreeBSDOld, pf.MacOS}},
 		{"scrub in on em1 fragment no reassemble", "behind fragment", old},
 		{"scrub out all tcp", "no option of scrub", notOpen},

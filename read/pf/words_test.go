@@ -103,6 +103,10 @@ func TestExpandedWords(t *testing.T) {
 			old,
 		},
 		{"scrub in on { em1 em2 } to 10.9.0.1 max-mss 1380 no-df", "scrub in on em1 inet from any to 10.9.0.1 no-df max-mss 1380 fragment reassemble\nscrub in on em2 inet from any to 10.9.0.1 no-df max-mss 1380 fragment reassemble", notOpen},
+		{"anchor x on { em1 em2 } from 10.9/16", "anchor \"x\" on em1 inet from 10.9.0.0/16 to any\nanchor \"x\" on em2 inet from 10.9.0.0/16 to any", nil},
+		{"anchor x in to 2001:db8:9::1 {\nblock\n}", "anchor \"x\" in inet6 from any to 2001:db8:9::1 {\n  block drop all\n}", nil},
+		{"anchor x on { em1 em2 } proto udp flags any {\nblock\n}", "anchor \"x\" on { em1, em2 } proto udp all {\n  block drop all\n}", nil},
+		{"block in proto { tcp udp } label \"a $proto\" label \"b $proto\"", "block drop in proto tcp all label \"a tcp\" label \"b tcp\"\nblock drop in proto udp all label \"a udp\" label \"b udp\"", freeBSD},
 		{"no scrub in on em1\nscrub out inet fragment no reassemble", "no scrub in on em1 all\nscrub out inet all fragment no reassemble", freeBSD},
 	} {
 		for _, d := range dialects {
