@@ -153,16 +153,16 @@ func (p *parser) consistentFamily(r *Rule) {
 }
 
 // canBe reports whether a part of the rule says that it is for the family.
-func (r *Rule) canBe(f Family) bool {
+func (s *Rule) canBe(f Family) bool {
 	of := func(hs []Host) []Family {
 		if len(hs) == 0 {
 			return []Family{AnyFamily}
 		}
 		return slices.Compact(slices.Sorted(slices.Values(mapped(hs, Host.family))))
 	}
-	for _, a := range of(r.From.Hosts) {
-		for _, b := range of(r.To.Hosts) {
-			said := slices.DeleteFunc([]Family{r.family(), a, b}, func(x Family) bool { return x == AnyFamily })
+	for _, a := range of(s.From.Hosts) {
+		for _, b := range of(s.To.Hosts) {
+			said := slices.DeleteFunc([]Family{s.family(), a, b}, func(x Family) bool { return x == AnyFamily })
 			if len(said) > 0 && !slices.ContainsFunc(said, func(x Family) bool { return x != f }) {
 				return true
 			}
