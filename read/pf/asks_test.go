@@ -39,6 +39,11 @@ func TestSaysTheSame(t *testing.T) {
 			"match out on em0 inet proto tcp from 192.0.2.7 port 80 nat-to 203.0.113.200 static-port\nmatch in on em0 inet proto tcp to 203.0.113.200 port 80 rdr-to 192.0.2.7\nblock in proto tcp to 192.0.2.7",
 			openBSD,
 		},
+		{
+			"limits of a list", "block\npass in proto tcp to port { 80 443 } keep state (max 100)",
+			"block\npass in proto tcp to port 80 keep state (max 100, adaptive.start 60, adaptive.end 120)\npass in proto tcp to port 443 flags S/SA keep state (adaptive.end 120, adaptive.start 60, max 100)", nil,
+		},
+		{"dice of a list", "block\npass in proto { tcp udp } probability 50%", "block\npass in proto tcp probability 50%\npass in proto udp probability 50%", nil},
 		{"a port in hexadecimal", "block proto tcp to port 0x16", "block proto tcp to port 22", nil},
 	} {
 		for _, d := range dialects {

@@ -16,7 +16,6 @@ type draw struct {
 	*rand.Rand
 	dialect pf.Dialect
 	plain   bool // no rule depends on what another did
-	apart   bool // no rule counts, since the parts of a list count apart
 	tables  []string
 	unique  int
 	focus   string                // what the file has much of
@@ -227,9 +226,6 @@ func (d *draw) conditions(proto string) []string {
 	if strings.Contains(proto, "tcp") || strings.Contains(proto, "udp") {
 		all = append(all, "user root", "user { 0, >= 1000 }", "group wheel")
 	}
-	if d.apart {
-		return all
-	}
 	all = append(all, "probability 50%")
 	if d.modern() {
 		all = append(all, "max-pkt-rate 100/10")
@@ -254,7 +250,7 @@ func (d *draw) state(tcp, alone bool) string {
 		kept = d.one("keep state", "keep state", "modulate state", "synproxy state")
 	}
 	switch {
-	case d.apart, d.focus != "limits" && d.chance(50):
+	case d.focus != "limits" && d.chance(50):
 		return kept
 	case !tcp || d.chance(40):
 		return kept + " (" + d.one("max 100", "no-sync", "sloppy", "if-bound", "max 7, floating") + ")"
@@ -325,7 +321,7 @@ func (d *draw) changes(dir, hosts string) string {
 		return map[bool]string{true: "", false: "af-to inet from 203.0.113.200"}[!strings.Contains(hosts, ":")]
 	}
 	return d.one("rdr-to 10.20.0.5", "rdr-to 10.20.0.5 port 1000", "rdr-to 10.20.0.5 port 1000:1010", "rdr-to 10.20.0.5 port 1000:*",
-		"rdr-to { 10.20.0.5, 192.0.2.10 }", "rdr-to fd00:20::5 port 22", "rdr-to (em1)", "rdr-to 10.20.0.0/24 random")
+		"rdr-to { 10.20.0.5, 192.0.2.10 }", "rdr-to { 10.20.0.5, 192.0.2.10 }", "rdr-to { 10.20.0.5 192.0.2.10 } round-robin", "rdr-to fd00:20::5 port 22", "rdr-to (em1)", "rdr-to 10.20.0.0/24 random")
 }
 
 func (d *draw) anchor(depth int) string {
@@ -432,7 +428,7 @@ func (d *draw) settings() string {
 		}
 		out += "set skip on " + d.one(skip...) + "\n"
 	}
-	if d.dialect != pf.MacOS && !d.apart && d.chance(10) {
+	if d.dialect != pf.MacOS && d.chance(10) {
 		out += "set state-defaults " + d.one("sloppy", "no-sync, if-bound", "max 50") + "\n"
 	}
 	return out

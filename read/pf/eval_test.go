@@ -25,6 +25,7 @@ type machine struct {
 	fills  map[home][]*pf.Rule // the rules that fill a table
 	skip   []string
 	rules  []*pf.Rule
+	split  map[*pf.Rule][]*pf.Rule // the rules that the lists of one stand for
 }
 
 // home is a table: its name, and the anchor that it belongs to.
@@ -48,7 +49,7 @@ type verdict struct {
 }
 
 func newMachine(c *pf.Config, opt pf.Options) *machine {
-	m := &machine{Config: c, opt: opt, tables: map[home]*pf.Table{}, fills: map[home][]*pf.Rule{}}
+	m := &machine{Config: c, opt: opt, tables: map[home]*pf.Table{}, fills: map[home][]*pf.Rule{}, split: map[*pf.Rule][]*pf.Rule{}}
 	m.collect(c.Lines)
 	m.collectFills(c.Lines)
 	return m
@@ -64,7 +65,7 @@ func (m *machine) collect(lines []pf.Statement) {
 				m.skip = append(m.skip, slices.DeleteFunc(slices.Clone(l.Words[2:]), func(w string) bool { return strings.Contains("{},", w) })...)
 			}
 		case *pf.Rule:
-			m.rules = append(m.rules, l)
+			m.rules = append(m.rules, m.parts(l)...)
 		case *pf.Anchor:
 			m.within(l, func(body []pf.Statement) { m.collect(body) })
 		}
@@ -75,15 +76,45 @@ func (m *machine) collectFills(lines []pf.Statement) {
 	for _, l := range lines {
 		switch l := l.(type) {
 		case *pf.Rule:
-			for _, rate := range l.Rates {
-				if rate.Overload != "" && !slices.Contains(m.fills[m.home(rate.Overload)], l) {
-					m.fills[m.home(rate.Overload)] = append(m.fills[m.home(rate.Overload)], l)
-				}
+			for _, part := range m.parts(l) {
+				m.fill(part)
 			}
 		case *pf.Anchor:
 			m.within(l, func(body []pf.Statement) { m.collectFills(body) })
 		}
 	}
+}
+
+func (m *machine) fill(r *pf.Rule) {
+	for _, rate := range r.Rates {
+		where := m.home(rate.Overload)
+		if rate.Overload != "" && !slices.Contains(m.fills[where], r) {
+			m.fills[where] = append(m.fills[where], r)
+		}
+	}
+}
+
+// parts are the rules that the kernel has for one that counts, each of which counts
+// apart.
+func (m *machine) parts(r *pf.Rule) []*pf.Rule {
+	if parts := m.split[r]; parts != nil {
+		return parts
+	}
+	parts := []*pf.Rule{r}
+	if len(r.Rates) > 0 || slices.ContainsFunc(r.Unknown, dice) {
+		parts = nil
+		for _, s := range (&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{r}}).Expand().Lines {
+			parts = append(parts, s.(*pf.Rule))
+		}
+	}
+	m.split[r] = parts
+	return parts
+}
+
+// dice reports whether a condition holds for a packet at one rule and not at another.
+func dice(u string) bool {
+	name, _, _ := strings.Cut(u, " ")
+	return slices.Contains([]string{"probability", "max-pkt-rate", "once"}, name)
 }
 
 // within does something with the rules of an anchor.
@@ -156,9 +187,11 @@ func (m *machine) ask(a *pf.Anchor, c *crossing, v *verdict) (over bool) {
 }
 
 func (m *machine) rule(r *pf.Rule, c *crossing, v *verdict) bool {
-	for _, half := range halves(r) {
-		if m.one(half, c, v) {
-			return true
+	for _, part := range m.parts(r) {
+		for _, half := range halves(part) {
+			if m.one(half, c, v) {
+				return true
+			}
 		}
 	}
 	return false
@@ -285,7 +318,7 @@ func narrowed(f pf.Family, to []pf.Host) pf.Family {
 // unknown is the name of a condition. Each rule throws its own dice and counts its own
 // packets.
 func (m *machine) unknown(r *pf.Rule, u string) string {
-	if name, _, _ := strings.Cut(u, " "); !slices.Contains([]string{"probability", "max-pkt-rate", "once"}, name) {
+	if !dice(u) {
 		return u
 	}
 	u += " of rule `" + m.text(r) + "`"

@@ -77,10 +77,11 @@ func Source(c *Config, is6 bool, opt Options) packet.Source {
 
 func newReader(c *Config, hook packet.Hook, is6 bool, opt Options) *reader {
 	r := &reader{
-		Config: c, opt: opt, hook: hook, is6: is6, sets: map[string]contents{},
+		Config: &Config{Dialect: c.Dialect, Lines: c.apart(c.Lines)}, opt: opt, hook: hook, is6: is6, sets: map[string]contents{},
+		loaded: map[*Config][]Statement{c: nil}, // it does not ask itself
 		filter: &packet.Filter{Hook: hook, Chains: map[string]*packet.Chain{}},
 	}
-	r.survey(c.Lines)
+	r.survey(r.Lines)
 	return r
 }
 
@@ -91,6 +92,7 @@ type reader struct {
 	hook   packet.Hook
 	is6    bool
 	filter *packet.Filter
+	loaded map[*Config][]Statement // the rules of anchors that are not in the text
 
 	tables   map[string]map[string]*Table // by anchor and name
 	limited  map[string]*Rule             // by anchor and table: the rule that fills it with sources over its limit; nil: several
@@ -238,10 +240,16 @@ func (r *reader) body(a *Anchor, outer string) []Statement {
 	if r.opt.Anchors == nil || a.Name == "" {
 		return nil
 	}
-	if c, ok := r.opt.Anchors(within(outer, a)); ok && c != r.Config {
-		return c.Lines
+	c, ok := r.opt.Anchors(within(outer, a))
+	if !ok {
+		return nil
 	}
-	return nil
+	lines, known := r.loaded[c]
+	if !known {
+		lines = r.apart(c.Lines)
+		r.loaded[c] = lines
+	}
+	return lines
 }
 
 // Anchors returns the names of the anchors whose rules are not in the text, in

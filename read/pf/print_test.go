@@ -107,7 +107,7 @@ func placeless(lines []pf.Statement) []pf.Statement {
 func TestExpandedMeansTheSame(t *testing.T) {
 	r := rand.New(rand.NewPCG(gen.Seed(t), 23))
 	for i := range gen.Dose(t, "FWCTL_RULESETS", 150) {
-		d := &draw{Rand: r, dialect: dialects[i%len(dialects)], plain: i%2 == 0, apart: true}
+		d := &draw{Rand: r, dialect: dialects[i%len(dialects)], plain: i%2 == 0}
 		text := d.file()
 		file := pf.Parse(text, d.dialect)
 		printed := file.Expand().Print()

@@ -1,0 +1,45 @@
+package pf
+
+import (
+	"slices"
+)
+
+// mostParts is how many rules the lists of one that counts may stand for; of more it
+// counts as one.
+const mostParts = 1000
+
+// counts reports whether the rule decides by how often it matched, or by dice. The kernel
+// has such a rule for each combination of its lists, and each counts apart.
+func (s *Rule) counts() bool {
+	return len(s.Rates) > 0 || slices.ContainsFunc(s.Unknown, ofRule)
+}
+
+// apart puts the rules of the kernel in the place of those that count.
+func (c *Config) apart(lines []Statement) []Statement {
+	var out []Statement
+	for _, s := range lines {
+		switch s := s.(type) {
+		case *Rule:
+			if s.counts() && s.product() <= mostParts {
+				out = append(out, c.expandRule(s)...)
+				continue
+			}
+		case *Anchor:
+			a := *s
+			a.Body = c.apart(s.Body)
+			out = append(out, &a)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// product is how many rules the lists stand for.
+func (s *Rule) product() int {
+	n := 1
+	for _, l := range []int{len(s.On), len(s.Protos), len(s.Types), len(s.From.Hosts), len(s.From.Ports), len(s.From.OS), len(s.To.Hosts), len(s.To.Ports)} {
+		n = min(n*max(l, 1), mostParts+1)
+	}
+	return n
+}
