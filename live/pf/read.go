@@ -152,33 +152,51 @@ func (c *Conn) skipped(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// tables reads those that rules name. One that does not exist is empty.
+// automatic begins the names of tables that pfctl makes of the addresses of rules
+// (PF_OPTIMIZER_TABLE_PFX in pfvar.h).
+const automatic = "__automatic_"
+
+// tables reads those that rules name. One that does not exist is empty, but for those
+// that pfctl made itself.
 func (c *Conn) tables(ctx context.Context, h *Held) {
-	type key struct{ anchor, name string }
-	contents := map[key][]read.Entry{}
+	contents := map[home][]read.Entry{}
 	h.EachTable(func(anchor, name string) {
+		found := false
 		for _, a := range slices.Compact([]string{anchor, ""}) {
-			k := key{a, name}
-			if _, known := contents[k]; known {
-				continue
-			}
-			if strings.Contains("/"+a, "/_") { // pfctl prints no name that it made up
-				h.Unread = append(h.Unread, fmt.Sprintf("table <%s> in an anchor without a name", name))
-				continue
-			}
-			entries, err := c.table(ctx, a, name)
-			switch {
-			case err == nil:
-				contents[k] = entries
-			case !Absent(err):
-				h.Unread = append(h.Unread, err.Error())
-			}
+			found = c.tableOf(ctx, h, contents, home{a, name}) || found
+		}
+		if !found && strings.HasPrefix(name, automatic) {
+			h.Unread = append(h.Unread, fmt.Sprintf("table <%s>, which pfctl made of a list, is not there", name))
 		}
 	})
 	h.Options.Tables = func(anchor, name string) ([]read.Entry, bool) {
-		entries, ok := contents[key{anchor, name}]
+		entries, ok := contents[home{anchor, name}]
 		return entries, ok
 	}
+}
+
+// home is a table: its name, and the anchor that it belongs to.
+type home struct{ anchor, name string }
+
+// tableOf reads a table, once; false if it is not there.
+func (c *Conn) tableOf(ctx context.Context, h *Held, contents map[home][]read.Entry, of home) bool {
+	if _, known := contents[of]; known {
+		return true
+	}
+	if strings.Contains("/"+of.anchor, "/_") { // pfctl prints no name that it made up
+		h.Unread = append(h.Unread, fmt.Sprintf("table <%s> in an anchor without a name", of.name))
+		return true
+	}
+	entries, err := c.table(ctx, of.anchor, of.name)
+	switch {
+	case err == nil:
+		contents[of] = entries
+	case !Absent(err):
+		h.Unread = append(h.Unread, err.Error())
+	default:
+		return false
+	}
+	return true
 }
 
 func (c *Conn) table(ctx context.Context, anchor, name string) ([]read.Entry, error) {

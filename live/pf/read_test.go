@@ -93,6 +93,25 @@ func arriving(t *testing.T, in, src string, port int) *packet.Facts {
 	return facts
 }
 
+// A table that pfctl made of a list is never taken for an empty one.
+func TestAutomaticTables(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		state := host()
+		state.Rules["fwctl"] = "pass in quick proto tcp from <__automatic_3f_0> to any port = 22 flags S/SA\nblock drop in quick all\n"
+		if there {
+			state.Tables = append(state.Tables, pfctl.Table{Anchor: "fwctl", Name: "__automatic_3f_0", Entries: []string{"198.51.100.0/24"}})
+		}
+		h, err := standIn(t, state, mainRules).Read(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := packet.Arrival(h.Source(false)).Decide(arriving(t, "em0", "198.51.100.8", 22)).Outcome
+		if there != (len(h.Unread) == 0) || there != (got == packet.OutcomeAccept) {
+			t.Errorf("there: %v: %v, %q", there, got, h.Unread)
+		}
+	}
+}
+
 // What pf holds decides: the rules of anchors where they stand, tables of the anchor
 // before those of the main rules, and nothing where pf is disabled.
 func TestHeld(t *testing.T) {
