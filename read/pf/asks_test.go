@@ -43,6 +43,7 @@ func TestSaysTheSame(t *testing.T) {
 			"limits of a list", "block\npass in proto tcp to port { 80 443 } keep state (max 100)",
 			"block\npass in proto tcp to port 80 keep state (max 100, adaptive.start 60, adaptive.end 120)\npass in proto tcp to port 443 flags S/SA keep state (adaptive.end 120, adaptive.start 60, max 100)", nil,
 		},
+		{"a list of users", "block\npass in proto tcp user { www, 7 } group { 0 www }", "block\npass in proto tcp user www group 0\npass in proto tcp user www group www\npass in proto tcp user 7 group { www 0 }", nil},
 		{"dice of a list", "block\npass in proto { tcp udp } probability 50%", "block\npass in proto tcp probability 50%\npass in proto udp probability 50%", nil},
 		{"a port in hexadecimal", "block proto tcp to port 0x16", "block proto tcp to port 22", nil},
 	} {

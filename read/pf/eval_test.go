@@ -299,7 +299,16 @@ func (m *machine) ruleMatches(r *pf.Rule, c *crossing) bool {
 	case len(r.From.OS) > 0 && !slices.ContainsFunc(r.From.OS, func(o string) bool { return m.holds("the source runs " + o) }):
 		return false
 	}
-	return !slices.ContainsFunc(r.Unknown, func(u string) bool { return !m.holds(m.unknown(r, u)) })
+	return !slices.ContainsFunc(r.Unknown, func(u string) bool { return !m.asked(r, u) })
+}
+
+// asked reports whether a condition that no packet tells holds; of a list one of them.
+func (m *machine) asked(r *pf.Rule, u string) bool {
+	name, list, isList := strings.Cut(u, " { ")
+	if !isList {
+		return m.holds(m.unknown(r, u))
+	}
+	return slices.ContainsFunc(strings.Split(strings.TrimSuffix(list, " }"), ", "), func(who string) bool { return m.holds(name + " " + who) })
 }
 
 // narrowed is the family of a rule that gives packets addresses of one.

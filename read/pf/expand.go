@@ -124,6 +124,7 @@ func (s *Rule) combinations() []Match {
 		all = each(all, len(s.To.Hosts), func(m *Match, i int) { m.To.Hosts = s.To.Hosts[i : i+1] })
 	}
 	all = each(all, len(s.To.Ports), func(m *Match, i int) { m.To.Ports = s.To.Ports[i : i+1] })
+	all = eachOwner(eachOwner(all, "user"), "group")
 	for i := range all {
 		all[i].takeZone()
 	}

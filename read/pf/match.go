@@ -29,7 +29,11 @@ func (r *reader) ruleCond(s *Rule) packet.Cond {
 		c = append(c, packet.Not{Cond: r.reply()})
 	}
 	for _, u := range s.Unknown {
-		c = append(c, r.unknown(r.condition(s, u), false))
+		var one packet.Any
+		for _, u := range choices(u) {
+			one = append(one, r.unknown(r.condition(s, u), false))
+		}
+		c = append(c, one)
 	}
 	return c
 }
@@ -60,7 +64,11 @@ func (r *reader) anchorCond(a *Anchor) packet.Cond {
 		if ofRule(u) {
 			u = fmt.Sprintf("%s of the anchor on line %d", u, a.Line)
 		}
-		c = append(c, r.unknown(u, false))
+		var one packet.Any
+		for _, u := range choices(u) {
+			one = append(one, r.unknown(u, false))
+		}
+		c = append(c, one)
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package pf
 
 import (
 	"slices"
+	"strings"
 )
 
 // mostParts is how many rules the lists of one that counts may stand for; of more it
@@ -41,5 +42,42 @@ func (s *Rule) product() int {
 	for _, l := range []int{len(s.On), len(s.Protos), len(s.Types), len(s.From.Hosts), len(s.From.Ports), len(s.From.OS), len(s.To.Hosts), len(s.To.Ports)} {
 		n = min(n*max(l, 1), mostParts+1)
 	}
+	for _, u := range s.Unknown {
+		n = min(n*len(choices(u)), mostParts+1)
+	}
 	return n
+}
+
+// choices are the conditions of which a list of users or groups is one, or the condition
+// itself.
+func choices(u string) []string {
+	name, rest, _ := strings.Cut(u, " ")
+	items, isList := strings.CutPrefix(rest, "{ ")
+	if !isList {
+		return []string{u}
+	}
+	var out []string
+	for _, item := range strings.Split(strings.TrimSuffix(items, " }"), ", ") {
+		out = append(out, name+" "+item)
+	}
+	return out
+}
+
+// eachOwner puts every one of the users, or groups, in the place of their list.
+func eachOwner(ms []Match, name string) []Match {
+	var out []Match
+	for _, m := range ms {
+		i := slices.IndexFunc(m.Unknown, func(u string) bool { return firstWord(u) == name })
+		if i < 0 {
+			out = append(out, m)
+			continue
+		}
+		for _, u := range choices(m.Unknown[i]) {
+			next := m
+			next.Unknown = slices.Clone(m.Unknown)
+			next.Unknown[i] = u
+			out = append(out, next)
+		}
+	}
+	return out
 }
