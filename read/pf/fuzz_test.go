@@ -20,6 +20,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("anchor \"x\" {\nanchor {\n}}\n", uint8(1))
 	f.Add("table <t> file \"x\" { 10/8 ! em0:network }\nset limit { states 1, frags 2 }\n", uint8(2))
 	f.Add("pass out route-to (em0 10.0.0.1) inet all set (prio 3, queue q) scrub (max-mss 1)\n", uint8(0))
+	f.Add("rdr proto tcp all -> 0.0.0.0%em0\n", uint8(2))
 	f.Fuzz(func(t *testing.T, text string, dialect uint8) {
 		if len(text) > 4000 {
 			return // time for many texts rather than for one

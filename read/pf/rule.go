@@ -422,7 +422,7 @@ func parseAddr(s string) (a netip.Addr, short, ok bool) {
 		s = s[:zone]
 	}
 	if a, err := netip.ParseAddr(s); err == nil {
-		return a, false, true
+		return a, false, zone < 0 || a.Is6() // of IPv4 it is a name
 	}
 	parts := strings.Split(s, ".")
 	if zone >= 0 || len(parts) > 3 {
