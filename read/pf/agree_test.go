@@ -93,8 +93,8 @@ func TestEvaluatorAgrees(t *testing.T) {
 // constructs are what the reader knows, each by a word that nothing else has.
 var constructs = []string{
 	"set block-policy", "set skip on", "set state-defaults", "table <", "persist", "const", " file ", "{ self", "em1:network", "antispoof",
-	"anchor \"a", "anchor \"b/", " quick on em0", "rdr-anchor", "nat-anchor", "binat-anchor",
-	"scrub in", "match in", "block return", "return-rst", "return-icmp", "return-icmp6", "log (all)", "on ! ", "on any", "on { ",
+	"anchor \"a", "anchor \"b/", " quick on em0", "/*\" ", "rdr-anchor", "nat-anchor", "binat-anchor",
+	"scrub in", "match in", "match out quick", "block return", "return-rst", "return-icmp", "return-icmp6", "log (all)", "on ! ", "on any", "on { ",
 	"inet6", "proto { ", "sctp", "icmp-type", "icmp6-type", " code ", "10/8", " - ", "<t1>", "<undefined>", "(self)", "(em0:0)", "(office:network)",
 	"(em1)/24", "! self", "em0:peer", "no-route", "urpf-failed", "route \"", "%em1", "port != ", "><", "<>", ":", "port domain", " os ",
 	"flags S/SA", "flags any", "fragment", "user ", "group ", "probability", "max-pkt-rate", "once", "tos ", "set prio", "set (",
@@ -204,8 +204,8 @@ func drawPacket(r *rand.Rand, hook packet.Hook, is6 bool) (p packet.Packet, frag
 	if hook != packet.Input {
 		p.Out = card()
 	}
-	p.Proto = []packet.Proto{packet.TCP, packet.TCP, packet.TCP, packet.UDP, packet.UDP, packet.ICMP, packet.ICMPv6, 47, packet.IGMP, packet.SCTP}[r.IntN(10)]
-	if fragment = r.IntN(25) == 0; fragment {
+	p.Proto = []packet.Proto{packet.TCP, packet.TCP, packet.TCP, packet.UDP, packet.UDP, packet.ICMP, packet.ICMPv6, 47, packet.IGMP, packet.SCTP, 50}[r.IntN(11)]
+	if fragment = r.IntN(15) == 0; fragment {
 		return p, true
 	}
 	port := func() uint16 {
@@ -218,7 +218,7 @@ func drawPacket(r *rand.Rand, hook packet.Hook, is6 bool) (p packet.Packet, frag
 			p.Flags = []packet.Flags{packet.SYN, packet.SYN, packet.SYN, packet.SYN | packet.ACK, packet.ACK, packet.RST}[r.IntN(6)]
 		}
 	case p.Proto.IsICMP():
-		p.Type = []uint8{0, 3, 8, 13, 128, 129, 135, 143, 1}[r.IntN(9)]
+		p.Type = []uint8{0, 3, 8, 13, 16, 34, 128, 129, 134, 135, 137, 143, 200, 1}[r.IntN(14)]
 		p.Code = uint8(r.IntN(5))
 	}
 	if r.IntN(20) == 0 {

@@ -112,13 +112,13 @@ func noBeginning(hook packet.Hook, is6 bool) packet.Cond {
 	}
 	switch {
 	case is6 && hook == packet.Forward:
-		return types(1, 2, 3, 4, 129, 131, 132, 134, 140, 143)
+		return types(1, 2, 3, 4, 129, 131, 132, 134, 140, 143, 200)
 	case is6: // what a link needs begins one there
-		return packet.Any{types(129, 140), packet.All{types(131, 132, 134, 143), packet.Not{Cond: prefixes(packet.FieldSrc, "fe80::/10", "::/128")}}}
+		return packet.Any{types(129, 140, 200), packet.All{types(131, 132, 134, 143), packet.Not{Cond: prefixes(packet.FieldSrc, "fe80::/10", "::/128")}}}
 	case hook == packet.Forward:
-		return types(0, 3, 9, 11, 12, 14, 16, 18)
+		return types(0, 3, 9, 11, 12, 14, 16, 18, 34, 36)
 	}
-	return types(0, 9, 14, 16, 18)
+	return types(0, 9, 14, 16, 18, 34, 36)
 }
 
 // unroutable holds for addresses that no router sends on.

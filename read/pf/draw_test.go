@@ -275,7 +275,7 @@ func (d *draw) rule() string {
 		action += " " + word
 	}
 	quick := d.one("", "quick")
-	if action == "match" {
+	if action == "match" && (d.plain || d.chance(80)) {
 		quick = ""
 	}
 	dir := d.one("", "in", "out", "in", "out")
@@ -313,11 +313,11 @@ func (d *draw) answer(proto, family string) string {
 
 // changes draws what a rule does to packets, of OpenBSD's grammar.
 func (d *draw) changes(dir, hosts string) string {
-	if dir == "out" {
+	if (dir == "out") == d.chance(85) {
 		return d.one("nat-to 203.0.113.200", "nat-to 203.0.113.200 static-port", "nat-to { 203.0.113.200, 203.0.113.9 }",
 			"nat-to (em0)", "nat-to 2001:db8::10", "nat-to 203.0.113.200 port 1000:1010")
 	}
-	if d.chance(50) {
+	if d.chance(40) {
 		return map[bool]string{true: "", false: "af-to inet from 203.0.113.200"}[!strings.Contains(hosts, ":")]
 	}
 	return d.one("rdr-to 10.20.0.5", "rdr-to 10.20.0.5 port 1000", "rdr-to 10.20.0.5 port 1000:1010", "rdr-to 10.20.0.5 port 1000:*",
@@ -327,18 +327,33 @@ func (d *draw) changes(dir, hosts string) string {
 func (d *draw) anchor(depth int) string {
 	d.unique++
 	cond := strings.Join(slices.DeleteFunc([]string{d.one("", "in", "out"), d.one("", "", "quick"), d.one("", "", "on em0", "on ! em1"), d.one("", "", "inet", "inet6", "proto tcp")}, func(s string) bool { return s == "" }), " ")
+	if !d.plain && d.rare(10, "tags") {
+		cond += d.one(" tagged RED", " ! tagged blue-2")
+	}
 	var b strings.Builder
-	name := fmt.Sprintf("\"a%d\" ", d.unique)
-	fmt.Fprintf(&b, "anchor %s%s {\n", name, cond)
-	for range 1 + d.IntN(3) {
-		if depth < 2 && d.chance(15) {
-			b.WriteString(d.anchor(depth + 1))
-			continue
+	name := fmt.Sprintf("\"a%d", d.unique)
+	if d.chance(20) {
+		fmt.Fprintf(&b, "anchor %s/*\" %s {\n", name, cond)
+		for i := range 1 + d.IntN(3) {
+			fmt.Fprintf(&b, "anchor \"c%d\" all {\n%s}\n", i, d.rules(depth))
 		}
-		b.WriteString("  " + d.valid(d.rule) + "\n")
+	} else {
+		fmt.Fprintf(&b, "anchor %s\" %s {\n%s", name, cond, d.rules(depth))
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// rules draws the rules of an anchor.
+func (d *draw) rules(depth int) (out string) {
+	for range 1 + d.IntN(3) {
+		if depth < 2 && d.rare(15, "anchors") {
+			out += d.anchor(depth + 1)
+		} else {
+			out += "  " + d.valid(d.rule) + "\n"
+		}
+	}
+	return out
 }
 
 // valid draws until pfctl takes it: most of what it refuses are combinations of
@@ -424,7 +439,7 @@ func (d *draw) settings() string {
 	if d.chance(50) {
 		skip := []string{"lo", "lo0", "{ lo wg }"}
 		if d.dialect == pf.MacOS {
-			skip = []string{"lo0", "lo"}
+			skip = []string{"lo0", "lo", "wg"}
 		}
 		out += "set skip on " + d.one(skip...) + "\n"
 	}
@@ -479,7 +494,7 @@ func (d *draw) translation() string {
 	case 0:
 		return "no rdr " + on + "proto tcp from any to any port 80"
 	case 1:
-		return "no " + d.one("nat", "binat") + " " + on + "from 10.20.0.0/16 to any"
+		return "no " + d.one("nat", "binat") + " " + on + "from 10.20.0.0/16 to any" + strings.TrimSuffix(d.one("", " tag RED"), map[bool]string{true: " tag RED"}[d.plain])
 	case 2, 3:
 		return "binat " + d.one("", "pass ") + on + "from 10.20.0.5 to " + d.one("any", "! 203.0.113.0/24") + " " + tag + "-> 192.0.2.10"
 	case 4, 5, 6:

@@ -39,13 +39,16 @@ type crossing struct {
 	iface    string // that it crosses
 	received string // by which it came in, if it goes out
 	tag      string
+	changed  bool // its addresses, at this interface
 }
 
 // verdict is what the rules do with it so far.
 type verdict struct {
 	outcome packet.Outcome
-	matched bool
-	apply   *pf.Rule // whose translation is done when it wins
+	apply   *pf.Rule   // whose translation is done when it wins
+	within  *pf.Anchor // in which the last rule that matched stands
+	hit     bool       // one has matched since this was last asked
+	ends    bool       // FreeBSD: a quick anchor was entered
 }
 
 func newMachine(c *pf.Config, opt pf.Options) *machine {
@@ -101,7 +104,8 @@ func (m *machine) parts(r *pf.Rule) []*pf.Rule {
 		return parts
 	}
 	parts := []*pf.Rule{r}
-	if len(r.Rates) > 0 || slices.ContainsFunc(r.Unknown, dice) {
+	again := m.Dialect == pf.FreeBSD && r.Action == pf.Matches && len(r.Translate) > 0 // it counts how many match
+	if again || len(r.Rates) > 0 || slices.ContainsFunc(r.Unknown, dice) {
 		parts = nil
 		for _, s := range (&pf.Config{Dialect: m.Dialect, Lines: []pf.Statement{r}}).Expand().Lines {
 			parts = append(parts, s.(*pf.Rule))
@@ -132,6 +136,7 @@ func (m *machine) within(a *pf.Anchor, do func(body []pf.Statement)) {
 
 // cross judges the packet at an interface, and changes it.
 func (m *machine) cross(c *crossing) packet.Outcome {
+	c.changed = false
 	for _, s := range m.skip {
 		if m.onName(s, c.iface) || m.Dialect == pf.MacOS && strings.TrimRight(c.iface, "0123456789") == s {
 			return packet.OutcomeAccept
@@ -147,24 +152,28 @@ func (m *machine) cross(c *crossing) packet.Outcome {
 	if m.opt.Refuses || m.opt.Keeping {
 		v.outcome = packet.OutcomeDrop
 	}
-	m.evaluate(m.Lines, c, &v)
-	if v.apply != nil && v.outcome == packet.OutcomeAccept {
-		m.rewrite(v.apply, c)
+	if m.Dialect == pf.FreeBSDOld || m.Dialect == pf.MacOS {
+		m.stacked(c, &v)
+	} else {
+		m.evaluate(m.Lines, nil, c, &v)
+	}
+	if v.apply != nil && v.outcome == packet.OutcomeAccept && !m.rewrite(v.apply, c) {
+		return packet.OutcomeDrop
 	}
 	return v.outcome
 }
 
-// evaluate tries the lines; true: the evaluation is over.
-func (m *machine) evaluate(lines []pf.Statement, c *crossing, v *verdict) bool {
+// evaluate tries the lines of an anchor; true: the evaluation is over. It is what
+// OpenBSD and FreeBSD 15 do.
+func (m *machine) evaluate(lines []pf.Statement, in *pf.Anchor, c *crossing, v *verdict) bool {
 	for _, l := range lines {
-		over := false
-		switch l := l.(type) {
-		case *pf.Rule:
-			over = m.rule(l, c, v)
-		case *pf.Antispoof:
-			over = m.antispoof(l, c, v)
-		case *pf.Anchor:
-			over = l.Keyword == "anchor" && m.ask(l, c, v)
+		v.hit = false
+		over := m.try(l, c, v)
+		if v.hit {
+			v.within = in
+		}
+		if a, ok := l.(*pf.Anchor); ok && a.Keyword == "anchor" && m.matches(a.Match, c) {
+			over = m.ask(a, c, v)
 		}
 		if over {
 			return true
@@ -173,17 +182,145 @@ func (m *machine) evaluate(lines []pf.Statement, c *crossing, v *verdict) bool {
 	return false
 }
 
-// ask tries the rules of an anchor.
+// try is a statement that is no anchor.
+func (m *machine) try(l pf.Statement, c *crossing, v *verdict) bool {
+	switch l := l.(type) {
+	case *pf.Rule:
+		return m.rule(l, c, v)
+	case *pf.Antispoof:
+		return m.antispoof(l, c, v)
+	}
+	return false
+}
+
+// ask tries the rules of an anchor whose line matches.
 func (m *machine) ask(a *pf.Anchor, c *crossing, v *verdict) (over bool) {
-	if !m.matches(a.Match, c) {
-		return false
+	v.ends = v.ends || m.Dialect == pf.FreeBSD && a.Quick
+	m.within(a, func(body []pf.Statement) {
+		rulesets := [][]pf.Statement{body}
+		names := []*pf.Anchor{nil}
+		if strings.HasSuffix(a.Name, "/*") {
+			rulesets, names = nil, nil
+			for _, l := range body {
+				rulesets, names = append(rulesets, l.(*pf.Anchor).Body), append(names, l.(*pf.Anchor))
+			}
+		}
+		for i, rules := range rulesets {
+			outer := m.anchor
+			if names[i] != nil {
+				m.anchor = strings.TrimSuffix(outer, "*") + names[i].Name
+			}
+			over = m.evaluate(rules, a, c, v)
+			m.anchor = outer
+			if over = over || v.ends || m.Dialect == pf.OpenBSD && a.Quick && v.within == a; over {
+				return
+			}
+		}
+	})
+	return over
+}
+
+// level is where the kernel goes on when it leaves an anchor.
+type level struct {
+	lines    []pf.Statement
+	next     int
+	anchor   string
+	line     *pf.Anchor
+	children [][]pf.Statement
+	names    []string
+	child    int
+	matched  bool
+}
+
+// stacked tries all rules as the kernels do that keep a stack of anchors.
+func (m *machine) stacked(c *crossing, v *verdict) {
+	var stack []*level
+	lines, i, match := filterRules(m.Lines), 0, false
+	for {
+		switch {
+		case i < len(lines):
+			l := lines[i]
+			i++
+			if a, ok := l.(*pf.Anchor); ok {
+				if m.matches(a.Match, c) {
+					match = false
+					top := &level{lines: lines, next: i, anchor: m.anchor, line: a}
+					stack = append(stack, top)
+					lines, i = m.down(a, top), 0
+				}
+				break
+			}
+			v.hit = false
+			over := m.try(l, c, v)
+			match = match || v.hit
+			if over {
+				m.anchor = ""
+				return
+			}
+		}
+		if i < len(lines) {
+			continue
+		}
+		quick := false
+		for i >= len(lines) && len(stack) > 0 {
+			top := stack[len(stack)-1]
+			if top.child < len(top.children) {
+				if match {
+					top.matched, match = true, false
+				}
+				if top.child++; top.child < len(top.children) {
+					lines, i, m.anchor = top.children[top.child], 0, top.names[top.child]
+					continue
+				}
+			}
+			stack = stack[:len(stack)-1]
+			lines, i, m.anchor = top.lines, top.next, top.anchor
+			if top.matched || match {
+				quick = top.line.Quick
+			}
+		}
+		if quick || i >= len(lines) {
+			m.anchor = ""
+			return
+		}
 	}
-	inner := verdict{outcome: v.outcome, apply: v.apply}
-	m.within(a, func(body []pf.Statement) { over = m.evaluate(body, c, &inner) })
-	if inner.matched {
-		*v = inner
+}
+
+// down goes into an anchor: to its rules, or those of the first of its children.
+func (m *machine) down(a *pf.Anchor, top *level) (rules []pf.Statement) {
+	name := ""
+	m.within(a, func(body []pf.Statement) {
+		name, rules = m.anchor, filterRules(body)
+		if !strings.HasSuffix(a.Name, "/*") {
+			return
+		}
+		rules = nil
+		for _, l := range body {
+			child := l.(*pf.Anchor)
+			top.children = append(top.children, filterRules(child.Body))
+			top.names = append(top.names, strings.TrimSuffix(m.anchor, "*")+child.Name)
+		}
+	})
+	if len(top.children) > 0 {
+		name, rules = top.names[0], top.children[0]
 	}
-	return over || inner.matched && a.Quick
+	m.anchor = name
+	return rules
+}
+
+// filterRules are the statements that the kernel has among the rules that filter.
+func filterRules(lines []pf.Statement) (out []pf.Statement) {
+	for _, l := range lines {
+		switch l := l.(type) {
+		case *pf.Rule, *pf.Antispoof:
+			out = append(out, l)
+		case *pf.Anchor:
+			if l.Keyword == "anchor" {
+				out = append(out, l)
+			}
+		}
+	}
+	return out
 }
 
 func (m *machine) rule(r *pf.Rule, c *crossing, v *verdict) bool {
@@ -215,18 +352,21 @@ func (m *machine) one(r *pf.Rule, c *crossing, v *verdict) bool {
 	if !m.ruleMatches(r, c) {
 		return false
 	}
-	if r.Action == pf.Matches && leaves(r, c) { // what comes of it is not said
-		v.outcome, v.matched, v.apply = packet.OutcomeUnknown, true, nil
+	if r.Action == pf.Matches && m.leaves(r, c) { // what comes of it is not said
+		v.outcome, v.hit, v.apply = packet.OutcomeUnknown, true, nil
 		return true
 	}
-	if r.Tag != "" {
+	if early := m.Dialect == pf.FreeBSDOld || m.Dialect == pf.MacOS; r.Tag != "" && !(early && c.fragment) {
 		c.tag = r.Tag
 	}
 	if r.Action == pf.Matches {
-		m.rewrite(r, c)
-		return false
+		if !m.rewrite(r, c) {
+			v.outcome, v.apply = packet.OutcomeDrop, nil
+			return true
+		}
+		return r.Quick
 	}
-	v.matched, v.apply = true, nil
+	v.hit, v.apply = true, nil
 	if r.Action == pf.Pass {
 		v.outcome, v.apply = m.passed(r, c), r
 	} else {
@@ -236,16 +376,21 @@ func (m *machine) one(r *pf.Rule, c *crossing, v *verdict) bool {
 }
 
 // leaves reports whether a rule sends packets where no rule says what becomes of them.
-func leaves(r *pf.Rule, c *crossing) bool {
-	elsewhere := strings.HasPrefix(r.Divert, "divert-packet") || strings.HasPrefix(r.Route, "route-to")
-	return elsewhere || len(r.Translate) > 0 && r.Translate[0].Kind == "af-to"
+func (m *machine) leaves(r *pf.Rule, c *crossing) bool {
+	switch {
+	case strings.HasPrefix(r.Divert, "divert-packet"), strings.HasPrefix(r.Route, "route-to"):
+		return true
+	case strings.HasPrefix(r.Divert, "divert-to") && (m.Dialect != pf.OpenBSD || !c.out && c.Hook == packet.Forward):
+		return true
+	}
+	return len(r.Translate) > 0 && r.Translate[0].Kind == "af-to"
 }
 
 func (m *machine) passed(r *pf.Rule, c *crossing) packet.Outcome {
 	switch {
 	case m.opt.Keeping && r.State == pf.NoState:
 		return packet.OutcomeDrop
-	case leaves(r, c):
+	case m.leaves(r, c):
 		return packet.OutcomeUnknown
 	}
 	name := r.Label
@@ -262,15 +407,22 @@ func (m *machine) passed(r *pf.Rule, c *crossing) packet.Outcome {
 
 func (m *machine) refused(r *pf.Rule, c *crossing) packet.Outcome {
 	switch {
-	case r.Answer == "":
+	case r.Answer == "", c.fragment:
 		return packet.OutcomeDrop
-	case c.Proto == packet.TCP && (c.fragment || c.Flags&packet.RST == 0):
-		return packet.OutcomeReject
+	case c.Proto == packet.TCP && !strings.HasPrefix(r.Answer, "return-icmp") && c.Flags&packet.RST == 0:
+		return packet.OutcomeReject // by a reset
 	case strings.HasPrefix(r.Answer, "return-rst"):
 		return packet.OutcomeDrop
-	case c.Proto == packet.UDP:
+	case m.Dialect == pf.MacOS && (c.Proto == 50 || c.Proto == 51):
+		return packet.OutcomeDrop
+	case c.Proto != packet.ICMP && !c.Is6(), c.Proto != packet.ICMPv6 && c.Is6():
 		return packet.OutcomeReject
-	case c.Proto != packet.TCP && m.holds("pf answers protocols other than TCP and UDP"):
+	}
+	query := slices.Contains([]uint8{0, 8, 9, 10, 13, 14, 15, 16, 17, 18}, c.Type)
+	if c.Is6() {
+		query = c.Type >= 128 && c.Type != 137
+	}
+	if m.Dialect == pf.OpenBSD && query {
 		return packet.OutcomeReject
 	}
 	return packet.OutcomeDrop
@@ -296,10 +448,34 @@ func (m *machine) ruleMatches(r *pf.Rule, c *crossing) bool {
 		return false
 	case stateful && m.Dialect == pf.OpenBSD && answers(c) && !slices.Contains(r.Options, "sloppy"):
 		return false
-	case len(r.From.OS) > 0 && !slices.ContainsFunc(r.From.OS, func(o string) bool { return m.holds("the source runs " + o) }):
+	case len(r.From.OS) > 0 && !m.runs(r.From.OS, c):
 		return false
 	}
-	return !slices.ContainsFunc(r.Unknown, func(u string) bool { return !m.asked(r, u) })
+	return !slices.ContainsFunc(r.Unknown, func(u string) bool { return !m.hidden(r, u, c) })
+}
+
+// runs asks for the system of the source, which TCP alone betrays.
+func (m *machine) runs(systems []string, c *crossing) bool {
+	if c.fragment || c.Proto != packet.TCP {
+		return m.Dialect == pf.OpenBSD // asks no other packet
+	}
+	return slices.ContainsFunc(systems, func(o string) bool { return m.holds("the source runs " + o) })
+}
+
+// hidden is a condition that the packet does not tell; the owner of a socket is not
+// asked of every packet.
+func (m *machine) hidden(r *pf.Rule, u string, c *crossing) bool {
+	if !strings.HasPrefix(u, "user") && !strings.HasPrefix(u, "group") {
+		return m.holds(m.unknown(r, u))
+	}
+	sockets := c.Proto == packet.TCP || c.Proto == packet.UDP
+	switch m.Dialect {
+	case pf.FreeBSDOld, pf.MacOS:
+		return c.fragment || m.asked(r, u)
+	case pf.FreeBSD:
+		sockets = sockets || c.Proto == packet.SCTP
+	}
+	return !c.fragment && (!sockets || m.asked(r, u))
 }
 
 // asked reports whether a condition that no packet tells holds; of a list one of them.
@@ -354,10 +530,10 @@ func (m *machine) text(s pf.Statement) string {
 // OpenBSD.
 func answers(c *crossing) bool {
 	switch c.Proto {
-	case packet.ICMP:
-		return !c.Is6() && slices.Contains([]uint8{0, 9, 14, 16, 18}, c.Type)
-	case packet.ICMPv6:
-		return c.Is6() && slices.Contains([]uint8{129, 131, 132, 134, 140, 143}, c.Type)
+	case packet.ICMP: // to echo, router solicitation, timestamp, information, mask, where, mobile registration
+		return !c.fragment && !c.Is6() && slices.Contains([]uint8{0, 9, 14, 16, 18, 34, 36}, c.Type)
+	case packet.ICMPv6: // to echo, node information, multicast trace
+		return !c.fragment && c.Is6() && slices.Contains([]uint8{129, 140, 200}, c.Type)
 	}
 	return false
 }
@@ -370,13 +546,17 @@ func (m *machine) matches(r pf.Match, c *crossing) bool {
 	if len(r.On) > 0 && !slices.ContainsFunc(r.On, func(i pf.Iface) bool { return m.onName(i.Name, c.iface) != i.Not }) {
 		return false
 	}
-	if len(r.Protos) > 0 && !slices.Contains(r.Protos, c.Proto) {
+	proto := c.Proto
+	if c.fragment && c.Is6() && m.Dialect != pf.MacOS { // the kernel does not look behind its header
+		proto = 44
+	}
+	if len(r.Protos) > 0 && !slices.Contains(r.Protos, proto) {
 		return false
 	}
 	if !m.endpoint(r.From, false, c) || !m.endpoint(r.To, true, c) {
 		return false
 	}
-	if f := r.Flags; f != nil && f.Mask != 0 && c.Proto == packet.TCP && (c.fragment || c.Flags&f.Mask != f.Set) {
+	if f := r.Flags; f != nil && f.Mask != 0 && proto == packet.TCP && (c.fragment || c.Flags&f.Mask != f.Set) {
 		return false
 	}
 	if r.Received != nil {
@@ -479,7 +659,7 @@ func (m *machine) addresses(h pf.Host, is6 bool) (out []netip.Prefix, known bool
 		known = true
 		first := true
 		for _, p := range l.Addrs {
-			if p.Addr().Is6() != is6 || slices.Contains(h.Mods, "0") && !first {
+			if p.Addr().Is6() != is6 || slices.Contains(h.Mods, "0") && !first || m.unseen(h, p) {
 				continue
 			}
 			first = false
@@ -489,6 +669,13 @@ func (m *machine) addresses(h pf.Host, is6 bool) (out []netip.Prefix, known bool
 		}
 	}
 	return out, known && !slices.Contains(h.Mods, "peer")
+}
+
+// unseen reports whether an address of the link alone is not among those of a name: of
+// XNU's kernel none is.
+func (m *machine) unseen(h pf.Host, p netip.Prefix) bool {
+	link := p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()
+	return link && (m.Dialect == pf.MacOS && h.Kind == pf.DynamicHost || m.Dialect == pf.FreeBSD && slices.Contains(h.Mods, "0"))
 }
 
 // modified is what the modifiers of a name make of an address.
@@ -621,7 +808,7 @@ func (m *machine) antispoof(a *pf.Antispoof, c *crossing, v *verdict) bool {
 		nets, _ := m.addresses(pf.Host{Kind: pf.DynamicHost, Name: i.Name, Mods: []string{"network"}}, c.Is6())
 		spoofed := !m.onName(i.Name, c.iface) && contains(nets, c.Src)
 		if spoofed || !lo && contains(own, c.Src) {
-			v.outcome, v.matched, v.apply = packet.OutcomeDrop, true, nil
+			v.outcome, v.hit, v.apply = packet.OutcomeDrop, true, nil
 			if a.Quick {
 				return true
 			}
@@ -630,21 +817,26 @@ func (m *machine) antispoof(a *pf.Antispoof, c *crossing, v *verdict) bool {
 	return false
 }
 
-// rewrite does nat-to and rdr-to.
-func (m *machine) rewrite(r *pf.Rule, c *crossing) {
+// rewrite does nat-to and rdr-to. FreeBSD does so once, and else throws the packet away.
+func (m *machine) rewrite(r *pf.Rule, c *crossing) bool {
 	for _, t := range r.Translate {
-		if (t.Kind == "rdr-to") != c.out {
-			m.give(t.To, t.Port, strings.Contains(t.Text, "static-port"), t.String(), c)
+		if t.Kind != "nat-to" && t.Kind != "rdr-to" {
+			continue
 		}
+		if m.Dialect == pf.FreeBSD && c.changed {
+			return false
+		}
+		c.changed = true
+		m.give(t.Kind == "rdr-to", t.To, t.Port, strings.Contains(t.Text, "static-port"), t.String(), c)
 	}
+	return true
 }
 
-// give gives a packet that comes in another destination, one that goes out another
-// source.
-func (m *machine) give(to []pf.Host, port *pf.PortOp, keeps bool, text string, c *crossing) {
+// give gives a packet another destination, or another source.
+func (m *machine) give(dst bool, to []pf.Host, port *pf.PortOp, keeps bool, text string, c *crossing) {
 	a, one := m.single(to, c.Is6())
 	text = strings.TrimSpace(text)
-	if !c.out {
+	if dst {
 		if c.Dst = m.natDst; one {
 			c.Dst = a
 		}
@@ -707,6 +899,9 @@ func (m *machine) single(to []pf.Host, is6 bool) (netip.Addr, bool) {
 // translate does nat, rdr and binat of the old grammar; true: the packet passes. Each
 // kind has rules of its own.
 func (m *machine) translate(c *crossing) bool {
+	if c.fragment && (m.Dialect == pf.FreeBSDOld || m.Dialect == pf.MacOS) {
+		return false
+	}
 	for _, kind := range map[bool][]string{false: {"rdr", "binat"}, true: {"binat", "nat"}}[c.out] {
 		t, _ := m.translation(m.Lines, kind, c)
 		if t == nil {
@@ -719,7 +914,8 @@ func (m *machine) translate(c *crossing) bool {
 				to = t.From.Hosts
 			}
 		}
-		m.give(to, port, keeps, m.text(t), c)
+		c.changed = true
+		m.give(!c.out, to, port, keeps, m.text(t), c)
 		if t.Tag != "" {
 			c.tag = t.Tag
 		}
@@ -742,6 +938,9 @@ func (m *machine) translation(lines []pf.Statement, kind string, c *crossing) (f
 				continue
 			}
 			if l.No {
+				if l.Tag != "" {
+					c.tag = l.Tag
+				}
 				return nil, true
 			}
 			return l, true

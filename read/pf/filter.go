@@ -94,17 +94,19 @@ type reader struct {
 	filter *packet.Filter
 	loaded map[*Config][]Statement // the rules of anchors that are not in the text
 
-	tables   map[string]map[string]*Table // by anchor and name
-	limited  map[string]*Rule             // by anchor and table: the rule that fills it with sources over its limit; nil: several
-	fills    []fill                       // the rules that fill tables
-	nth      map[*Rule]int                // how many rules before say the same, of those that count packets or throw dice
-	parts    map[*Rule][]*Rule            // of rules with tags that are filled in
-	same     map[string]int               // how many say the same
-	skip     []string                     // set skip
-	tags     []string                     // that some rule asks for, in order
-	ordered  bool                         // rules depend on what earlier ones did to the packet
-	sets     map[string]contents          // of tables, so that each is made once
-	loopback []string                     // names of loopback interfaces
+	tables     map[string]map[string]*Table // by anchor and name
+	limited    map[string]*Rule             // by anchor and table: the rule that fills it with sources over its limit; nil: several
+	fills      []fill                       // the rules that fill tables
+	parts      map[*Rule][]*Rule            // of rules with tags that are filled in
+	nth        map[*Rule]int                // how many rules before say the same, of those that count packets or throw dice
+	same       map[string]int               // how many say the same
+	skip       []string                     // set skip
+	tags       []string                     // that some rule asks for, in order
+	ordered    bool                         // rules depend on what earlier ones did to the packet
+	stops      bool                         // there are anchors that are quick
+	translates int                          // how many rules give packets other addresses
+	sets       map[string]contents          // of tables, so that each is made once
+	loopback   []string                     // names of loopback interfaces
 
 	// While the rules are crossed:
 	dir       Dir
@@ -113,6 +115,10 @@ type reader struct {
 	quick     []packet.Step // where the order does not count
 	later     []packet.Step // likewise, of rules that are not quick, as they stand
 	anchor    string        // whose rules are read
+	frame     *Anchor       // likewise, by its line; of the children of a wildcard that line
+	owners    []*Anchor     // of decisions
+	wildcards uint          // that are read
+	behind    bool          // the rules are a child's of a wildcard, and another child follows
 }
 
 // fill is a rule of an anchor that fills a table.
@@ -135,7 +141,7 @@ func (r *reader) survey(lines []Statement) {
 	}
 	slices.Sort(r.tags)
 	r.tags = slices.Compact(r.tags)
-	r.ordered = r.ordered || len(r.tags) > 0
+	r.ordered = r.ordered || len(r.tags) > 0 || r.once()
 }
 
 func (r *reader) surveyIn(anchor string, lines []Statement) {
@@ -156,9 +162,12 @@ func (r *reader) surveyIn(anchor string, lines []Statement) {
 			}
 		case *Translation:
 			r.surveyMatch(s.Match)
+			r.translates++
 		case *Anchor:
 			r.surveyMatch(s.Match)
-			r.surveyIn(within(anchor, s), r.body(s, anchor))
+			body := r.body(s, anchor)
+			r.surveyQuick(s, anchor, body)
+			r.surveyIn(within(anchor, s), body)
 		}
 	}
 }
@@ -175,10 +184,11 @@ func within(outer string, a *Anchor) string {
 
 func (r *reader) surveyRule(s *Rule, anchor string) {
 	r.surveyMatch(s.Match)
+	if len(s.Translate) > 0 {
+		r.translates++
+	}
 	if s.Action == Matches && r.crosses(s.Dir) {
-		r.ordered = r.ordered || slices.ContainsFunc(s.Translate, func(t Translate) bool {
-			return t.Kind == "rdr-to" || t.Kind == "binat-to" || t.Kind == "nat-to" && r.crosses(Out) && s.Dir != In
-		})
+		r.ordered = r.ordered || s.Quick || len(s.Translate) > 0
 	}
 	for _, rate := range s.Rates {
 		if rate.Overload != "" {
@@ -299,7 +309,7 @@ func eachAnchor(lines []Statement, f func(*Anchor)) {
 // written down in the connection's mark, of which pf knows nothing; so are tags, in
 // the packet's.
 func (r *reader) cross(dir Dir) {
-	r.dir, r.anchor = dir, ""
+	r.dir, r.anchor, r.frame = dir, "", nil
 	name := map[Dir]string{In: "in", Out: "out"}[dir]
 	r.chain = &packet.Chain{Name: name, Policy: packet.OutcomeAccept}
 	r.undecided()
@@ -309,7 +319,7 @@ func (r *reader) cross(dir Dir) {
 	r.quick, r.later = nil, nil
 	r.statements(r.Lines, nil)
 	if r.ordered {
-		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: append(r.last(0), r.unmatched())})
+		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: r.decided()})
 	} else {
 		r.chain.Rules = slices.Concat(r.chain.Rules, r.quick, reversed(r.later), []packet.Step{r.unmatched()})
 	}
@@ -319,7 +329,7 @@ func (r *reader) cross(dir Dir) {
 // undecided forgets what rules decided about a packet where it crossed another
 // interface, and of one that comes in or begins its way here its tag.
 func (r *reader) undecided() {
-	r.decisions = nil
+	r.decisions, r.owners = nil, nil
 	if !r.ordered {
 		return
 	}
@@ -333,22 +343,6 @@ func (r *reader) undecided() {
 // mark is the write that gives a mark a number.
 func mark(f packet.Field, n int) packet.Write {
 	return packet.Write{Field: f, Mask: packet.Ones(32), Value: packet.Number(uint64(n))}
-}
-
-// marked holds for packets whose mark has the number.
-func marked(f packet.Field, n int) packet.Cond {
-	return packet.In{Field: f, Set: packet.Ranges{packet.Single(packet.Number(uint64(n)))}}
-}
-
-// last are the cases of the decisions from one on: what was decided last is done, if
-// one of these was it.
-func (r *reader) last(from int) []packet.Step {
-	var cases []packet.Step
-	for i, d := range r.decisions[from:] {
-		d.Cond = marked(packet.FieldCTMark, from+i+1)
-		cases = append(cases, d)
-	}
-	return cases
 }
 
 // unmatched is what becomes of packets that no rule matched.
@@ -374,7 +368,7 @@ func states(ss ...packet.State) packet.Cond {
 
 // statements reads rules under the conditions of the anchors around them.
 func (r *reader) statements(lines []Statement, guard packet.Cond) {
-	for _, s := range lines {
+	for i, s := range lines {
 		switch s := s.(type) {
 		case *Rule:
 			for _, part := range r.filled(s) {
@@ -388,7 +382,7 @@ func (r *reader) statements(lines []Statement, guard packet.Cond) {
 			r.unread(&Unread{s.Line, "include " + quote(s.File)}, guard)
 		case *Anchor:
 			if s.Keyword == "anchor" {
-				r.anchored(s, guard)
+				r.anchored(s, guard, r.behind || slices.ContainsFunc(lines[i+1:], filters))
 			}
 		}
 	}
@@ -412,31 +406,6 @@ func guarded(guard, cond packet.Cond) packet.Cond {
 
 // applies reports whether a rule is for the direction.
 func (r *reader) applies(m Match) bool { return m.Dir == Both || m.Dir == r.dir }
-
-// anchored reads the rules of an anchor. A quick one ends the evaluation if a rule in
-// it decided.
-func (r *reader) anchored(a *Anchor, guard packet.Cond) {
-	if !r.applies(a.Match) {
-		return
-	}
-	outer, before, later := r.anchor, len(r.decisions), len(r.later)
-	guard = guarded(guard, r.anchorCond(a)) // its tables are those of the rules around it
-	if ws := r.tag(a.Tag); ws != nil {
-		r.chain.Rules = append(r.chain.Rules, packet.Step{Cond: guard, Outcome: packet.OutcomeContinue, Writes: ws})
-	}
-	r.anchor = within(outer, a)
-	r.statements(r.body(a, outer), guard)
-	r.anchor = outer
-	switch {
-	case !a.Quick:
-	case r.ordered && len(r.decisions) == before:
-	case r.ordered:
-		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: r.last(before)})
-	default:
-		r.quick = append(r.quick, reversed(r.later[later:])...)
-		r.later = r.later[:later]
-	}
-}
 
 // decide adds a step that ends the evaluation.
 func (r *reader) decide(s packet.Step) {
@@ -484,10 +453,6 @@ func (r *reader) rule(s *Rule, guard packet.Cond) {
 	if s.Action == Matches && r.leaves(s) {
 		r.decide(packet.Step{Cond: cond, Outcome: packet.OutcomeUnknown, Place: place})
 	}
-	if s.Action == Matches && s.Quick {
-		// No manual says what comes behind it.
-		r.decide(packet.Step{Cond: packet.All{cond, r.unknown("a quick match ends the evaluation", true)}, Outcome: packet.OutcomeUnknown, Place: place})
-	}
 	if r.ordered {
 		r.inOrder(s, cond, decision)
 		return
@@ -507,15 +472,35 @@ func (r *reader) inOrder(s *Rule, cond packet.Cond, decision packet.Step) {
 	step := packet.Step{Cond: cond, Outcome: packet.OutcomeContinue, Place: decision.Place}
 	switch {
 	case s.Action == Matches:
+		if r.once() && len(s.Translate) > 0 {
+			r.chain.Rules = append(r.chain.Rules, packet.Step{Cond: packet.All{cond, bit(translatedBit)}, Outcome: packet.OutcomeDrop, Place: decision.Place})
+		}
 		step.Writes = decision.Writes
+		if s.Quick {
+			step.Cases = r.decided()
+		}
 	case s.Quick:
 		step.Outcome, step.Cases, step.Writes = decision.Outcome, decision.Cases, decision.Writes
 	default:
-		r.decisions = append(r.decisions, decision)
-		step.Writes = []packet.Write{mark(packet.FieldCTMark, len(r.decisions))}
+		step.Writes = r.decides(decision)
 	}
-	step.Writes = append(step.Writes, r.tag(s.Tag)...)
-	r.chain.Rules = append(r.chain.Rules, step)
+	r.chain.Rules = append(r.chain.Rules, r.tagging(step, s.Tag))
+}
+
+// tagging is a step that gives a packet a tag besides. Where fragments are asked on
+// their own, none gets one (pf_test_fragment).
+func (r *reader) tagging(step packet.Step, tag string) packet.Step {
+	ws := r.tag(tag)
+	if len(ws) == 0 || !r.Dialect.early() {
+		step.Writes = slices.Concat(step.Writes, ws)
+		return step
+	}
+	plain := step
+	plain.Cond, plain.Writes = nil, nil
+	tagged := plain
+	tagged.Cond, tagged.Writes = whole, ws
+	step.Cases = []packet.Step{tagged, plain}
+	return step
 }
 
 // tag gives a packet a tag, in the place of the one that it has.
@@ -562,6 +547,9 @@ func (r *reader) decision(s *Rule, place packet.Place) packet.Step {
 	default:
 		step.Writes = r.translated(s)
 		step.Cases = r.withinLimits(s, place)
+		if s.Action == Pass && r.once() && len(s.Translate) > 0 {
+			step = packet.Step{Place: place, Cases: []packet.Step{{Cond: bit(translatedBit), Outcome: packet.OutcomeDrop, Place: place}, step}}
+		}
 	}
 	return step
 }
@@ -571,28 +559,61 @@ func (r *reader) decision(s *Rule, place packet.Place) packet.Step {
 func (r *reader) leaves(s *Rule) bool {
 	forced := strings.HasPrefix(s.Route, "route-to") || strings.HasPrefix(s.Route, "fastroute")
 	af := slices.ContainsFunc(s.Translate, func(t Translate) bool { return t.Kind == "af-to" })
-	diverted := strings.HasPrefix(s.Divert, "divert-packet") || strings.HasPrefix(s.Divert, "divert-to") && r.hook != packet.Input
-	return forced || af || diverted
+	return forced || af || r.diverted(s)
 }
 
-// answers are the cases of a refusal that is answered: TCP gets a reset, UDP an
-// ICMP error. What other protocols get differs by kernel and packet.
+// diverted reports whether packets go to a socket that may not give them back. On
+// OpenBSD what goes out is left alone by divert-to, and what comes in for the host
+// stays there; FreeBSD knows none but divert(4).
+func (r *reader) diverted(s *Rule) bool {
+	switch {
+	case strings.HasPrefix(s.Divert, "divert-packet"):
+		return true
+	case !strings.HasPrefix(s.Divert, "divert-to"):
+		return false
+	case r.Dialect == OpenBSD:
+		return r.dir == In && r.hook != packet.Input
+	}
+	return true
+}
+
+// answers are the cases of a refusal that is answered: TCP gets a reset, all else an
+// ICMP error, and so does a reset by a rule that says no more than "return".
+// Fragments without a header get nothing (pf_test_rule, pf_return).
 func (r *reader) answers(s *Rule, place packet.Place) []packet.Step {
-	tcp, udp := protocol(packet.TCP), protocol(packet.UDP)
+	tcp := protocol(packet.TCP)
 	reset := packet.All{tcp, packet.Not{Cond: packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(packet.RST)), Value: packet.Number(uint64(packet.RST))}}}
-	drop := packet.Step{Outcome: packet.OutcomeDrop, Place: place}
-	reject := func(c packet.Cond) packet.Step {
-		return packet.Step{Cond: c, Outcome: packet.OutcomeReject, Place: place}
+	answered := packet.Any{}
+	if !strings.HasPrefix(s.Answer, "return-icmp") {
+		answered = append(answered, reset)
 	}
-	if len(s.Answer) >= 10 && s.Answer[:10] == "return-rst" {
-		return []packet.Step{reject(reset), drop}
+	if !strings.HasPrefix(s.Answer, "return-rst") {
+		answered = append(answered, packet.Not{Cond: r.unanswered()})
 	}
-	other := r.unknown("pf answers protocols other than TCP and UDP", false)
 	return []packet.Step{
-		reject(packet.Any{reset, udp}),
-		{Cond: tcp, Outcome: packet.OutcomeDrop, Place: place},
-		reject(other), drop,
+		{Cond: packet.All{whole, answered}, Outcome: packet.OutcomeReject, Place: place},
+		{Outcome: packet.OutcomeDrop, Place: place},
 	}
+}
+
+// unanswered holds for packets that get no ICMP error: other ICMP, on OpenBSD errors
+// alone, on macOS what IPsec protects too.
+func (r *reader) unanswered() packet.Cond {
+	own, errors := packet.ICMP, packet.NewRanges(span(1, 7), span(11, 12), span(19, 255))
+	if r.is6 {
+		own, errors = packet.ICMPv6, packet.NewRanges(span(0, 127), span(137, 137))
+	}
+	switch r.Dialect {
+	case OpenBSD:
+		return packet.All{protocol(own), packet.In{Field: packet.FieldType, Set: errors}}
+	case MacOS:
+		return protocol(own, 50, 51)
+	}
+	return protocol(own)
+}
+
+func span(lo, hi uint64) packet.Range {
+	return packet.Range{Lo: packet.Number(lo), Hi: packet.Number(hi)}
 }
 
 // withinLimits are the cases of a rule that counts what it passes: what is over a
@@ -621,7 +642,7 @@ func (r *reader) unknown(text string, unsupported bool) packet.Cond {
 // tagIs is the condition that a packet has the tag.
 func (r *reader) tagIs(tag string) packet.Cond {
 	i, _ := slices.BinarySearch(r.tags, tag)
-	return marked(packet.FieldMark, i+1)
+	return packet.In{Field: packet.FieldMark, Set: packet.Ranges{packet.Single(packet.Number(uint64(i + 1)))}}
 }
 
 // EachTable calls f for each table that a rule names, with the anchor in which the

@@ -86,7 +86,7 @@ func (r *reader) addresses(h Host, dst bool) packet.Cond {
 	}
 	self := h.Name == "self" && h.Bits == 0
 	switch {
-	case self && r.Dialect == MacOS && h.Kind == DynamicHost:
+	case h.Name == "self" && r.Dialect == MacOS && h.Kind == DynamicHost:
 		return packet.Never // XNU leaves it empty (pf_if.c)
 	case self && len(h.Mods) == 0 && (!h.Not || h.Kind == DynamicHost):
 		return of(packet.AddrLocal)
@@ -134,7 +134,7 @@ func (r *reader) linkRanges(l packet.Link, h Host) []packet.Range {
 	var rs []packet.Range
 	has := func(m string) bool { return slices.Contains(h.Mods, m) }
 	for _, p := range l.Addrs {
-		if p.Addr().Is6() != r.is6 || has("network") && linkLocal(p) || has("0") && linkLocal(p) && r.Dialect == FreeBSD {
+		if p.Addr().Is6() != r.is6 || linkLocal(p) && r.leavesOut(h) {
 			continue
 		}
 		bits := p.Addr().BitLen()
@@ -157,8 +157,13 @@ func (r *reader) linkRanges(l packet.Link, h Host) []packet.Range {
 	return rs
 }
 
-// linkLocal reports whether an address is one that the kernel leaves out of the
-// networks of an interface (pfi_instance_add in pf_if.c).
+// leavesOut reports whether the kernel has no link-local addresses of IPv6 among those
+// of an interface (pfi_instance_add in pf_if.c).
+func (r *reader) leavesOut(h Host) bool {
+	return slices.Contains(h.Mods, "network") || slices.Contains(h.Mods, "0") && r.Dialect == FreeBSD ||
+		h.Kind == DynamicHost && r.Dialect == MacOS
+}
+
 func linkLocal(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() }
 
 // table is a test for a table: of the anchor, else of the main rules. One that is

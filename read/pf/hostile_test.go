@@ -31,6 +31,16 @@ func kind(t *testing.T, a, b string, d pf.Dialect, hook packet.Hook, is6 bool, o
 	return diff.Kind
 }
 
+// loads fails for a text that pfctl refuses.
+func loads(t *testing.T, d pf.Dialect, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if ps := pf.Parse(text, d).Problems; len(ps) > 0 {
+			t.Errorf("%v, %q: %v", d, text, ps)
+		}
+	}
+}
+
 // Texts that look as if they meant the same, and do not: pf does otherwise, or nobody
 // can say what it does.
 func TestNotEqual(t *testing.T) {
@@ -41,6 +51,8 @@ func TestNotEqual(t *testing.T) {
 		hook packet.Hook
 		is6  bool
 		opt  pf.Options
+
+		refused bool // by pfctl
 	}{
 		// A file that is read in its place may say anything.
 		{a: "block in all\ninclude \"/etc/pf.more\"\n", b: "block in all\n"},
@@ -65,8 +77,8 @@ func TestNotEqual(t *testing.T) {
 		// binat-to turns packets that come in around.
 		{a: "match on em0 inet from 10.0.0.1 to any binat-to 192.0.2.1\nblock in all\npass in to 10.0.0.1\n", b: "block in all\npass in to 10.0.0.1\n"},
 		// A match rule that sends packets elsewhere, or turns them into the other family.
-		{a: "match in all route-to 10.0.0.9\npass all\n", b: "pass all\n"},
-		{a: "match in inet6 all af-to inet from 192.0.2.1\npass all\n", b: "pass all\n", is6: true},
+		{a: "match in all route-to 10.0.0.9\npass all\n", b: "pass all\n", refused: true},
+		{a: "match in inet6 all af-to inet from 192.0.2.1\npass all\n", b: "pass all\n", is6: true, refused: true},
 		{a: "pass out all route-to 10.0.0.9\n", b: "pass out all\n", hook: packet.Output},
 		// Rules without a name have tables of their own.
 		{a: "table <t> { 10.0.0.1 }\nblock in all\nanchor in {\n table <t> { 10.0.0.2 }\n pass in proto udp from <t>\n}\npass in proto tcp from <t>\n",
@@ -81,9 +93,43 @@ func TestNotEqual(t *testing.T) {
 		{a: "block in all\npass in from (em1:network)\n", b: "block in all\npass in from { fd00:20::/64, fe80::/64 }\n", is6: true, opt: known},
 		// The line of an anchor asks the tables of the rules around it.
 		{a: "table <t> { 10.0.0.1 }\nblock in all\nanchor \"x\" in from <t> {\n table <t> { 10.0.0.2 }\n pass in\n}\n", b: "block in all\npass in from 10.0.0.2\n"},
+		// OpenBSD: a quick anchor is left for good if the last rule that matched is its own, and not one of an anchor within.
+		{a: "anchor \"x\" in quick {\n anchor \"y\" {\n  pass in proto udp\n }\n}\nblock in all\n", b: "pass in quick proto udp\nblock in all\n"},
+		// FreeBSD: it is left for good whether or not a rule matched.
+		{a: "anchor \"x\" in quick proto udp {\n pass in from 10.0.0.1\n}\nblock in all\n", b: "pass in quick proto udp from 10.0.0.1\nblock in all\n", d: pf.FreeBSD},
+		// Before: an anchor within that is entered behind the rule makes it forget.
+		{a: "anchor \"x\" in quick {\n pass in proto udp\n anchor \"y\" {\n  pass in proto tcp\n }\n}\nblock in all\n", b: "pass in quick proto udp\npass in quick proto tcp\nblock in all\n", d: pf.FreeBSDOld},
+		{a: "anchor \"x\" in quick {\n pass in proto udp\n anchor \"y\" {\n  pass in proto tcp\n }\n}\nblock in all\n", b: "pass in quick proto udp\npass in quick proto tcp\nblock in all\n", d: pf.MacOS},
+		// What matches a match rule that is quick is not asked any further.
+		{a: "match in quick proto udp\nblock in all\n", b: "block in all\n"},
+		// FreeBSD translates a packet once, and throws it away where two rules do.
+		{a: "match in from any to any rdr-to 10.0.0.1\nmatch in proto udp rdr-to 10.0.0.1\npass in all\n", b: "match in from any to any rdr-to 10.0.0.1\npass in all\n", d: pf.FreeBSD},
+		{a: "rdr proto udp from any to any -> 10.0.0.1\npass in all rdr-to 10.0.0.1\n", b: "pass in all rdr-to 10.0.0.1\n", d: pf.FreeBSD},
+		// The rules of a list are several.
+		{a: "match in from { 10.0.0.0/8, 10.1.0.0/16 } rdr-to 10.0.0.1\npass in all\n", b: "match in from 10.0.0.0/8 rdr-to 10.0.0.1\npass in all\n", d: pf.FreeBSD},
+		// Who gets an answer.
+		{a: "block return in inet proto icmp\n", b: "block drop in inet proto icmp\n"},
+		{a: "block return in proto tcp\n", b: "block return-rst in proto tcp\n"},
+		{a: "block return in proto esp\n", b: "block drop in proto esp\n"},
+		// The tag of what is kept from translation counts.
+		{a: "no rdr proto udp from any to any tag A\nblock in all\npass in tagged A\n", b: "block in all\n", d: pf.FreeBSDOld},
+		// Translation is for either way.
+		{a: "match in nat-to 192.0.2.1\nblock in all\npass in from 192.0.2.1\n", b: "block in all\npass in from 192.0.2.1\n"},
+		// OpenBSD's divert-to sends what is on its way elsewhere where it comes in.
+		{a: "pass in all divert-to 127.0.0.1 port 700\n", b: "pass in all\n", hook: packet.Forward},
+		// The kernel tells a fragment of IPv6 by its own number.
+		{a: "block in inet6 proto udp\n", b: "block in inet6 proto { udp, 44 }\n", is6: true},
+		// XNU skips the interfaces of a driver, and knows no addresses of the link alone.
+		{a: "set skip on em\nblock in all\n", b: "block in all\n", d: pf.MacOS},
+		{a: "block in all\npass in from (em1)\n", b: "block in all\npass in from { fd00:20::5, fe80::1 }\n", is6: true, opt: known, d: pf.MacOS},
+		// Whoever owns no socket is not asked for its owner.
+		{a: "block in user root\n", b: "block in proto { tcp, udp } user root\n", d: pf.FreeBSD},
 	} {
 		if c.hook == 0 {
 			c.hook = packet.Input
+		}
+		if !c.refused {
+			loads(t, c.d, c.a, c.b)
 		}
 		if k := kind(t, c.a, c.b, c.d, c.hook, c.is6, c.opt); k == packet.Equal {
 			t.Errorf("%v: equal:\n%s\n%s", c.d, c.a, c.b)
@@ -96,6 +142,7 @@ func TestEqual(t *testing.T) {
 	known := pf.Options{Links: links, Groups: groups}
 	for _, c := range []struct {
 		a, b string
+		d    pf.Dialect
 		is6  bool
 		opt  pf.Options
 	}{
@@ -109,9 +156,35 @@ func TestEqual(t *testing.T) {
 		{a: "table <t> { 10.0.0.1 }\nblock in all\nanchor \"x\" in from <t> {\n table <t> { 10.0.0.2 }\n pass in\n}\n", b: "block in all\npass in from 10.0.0.1\n"},
 		{a: "match on em0 inet from 10.0.0.1 to 203.0.113.9 binat-to 192.0.2.1\nblock in all\npass in to 10.0.0.1\n",
 			b: "match in on em0 inet from 203.0.113.9 to 192.0.2.1 rdr-to 10.0.0.1\nblock in all\npass in to 10.0.0.1\n"},
+		// The line of an anchor is asked once, whatever its rules do to the packet.
+		{a: "block in all\nanchor \"x\" in to 192.0.2.1 {\n match in rdr-to 10.0.0.1\n pass in\n}\n", b: "block in all\npass in to 192.0.2.1\n"},
+		{a: "block in all\nmatch in proto udp tag A\nanchor \"x\" in tagged A {\n match in tag B\n pass in\n}\n", b: "block in all\npass in proto udp\n"},
+		// Quick anchors: see above.
+		{a: "anchor \"x\" in quick {\n anchor \"y\" {\n  pass in proto udp\n }\n}\nblock in all\n", b: "block in all\n"},
+		{a: "anchor \"x\" in quick {\n anchor \"y\" {\n  block in\n }\n pass in proto udp\n}\nblock in all\n", b: "pass in quick proto udp\nblock in all\n"},
+		{a: "anchor \"x/*\" in quick {\n anchor \"y\" {\n  pass in proto udp\n }\n anchor \"z\" {\n  pass in proto tcp\n }\n}\nblock in all\n", b: "pass in quick proto { udp, tcp }\nblock in all\n"},
+		{a: "anchor \"x\" in quick proto udp {\n pass in from 10.0.0.1\n}\nblock in all\n", b: "block in all\npass in proto udp\n", d: pf.FreeBSD},
+		{a: "anchor \"x/*\" in quick {\n anchor \"y\" {\n  pass in proto udp\n }\n anchor \"z\" {\n  block in\n }\n}\nblock in all\n", b: "pass in all\n", d: pf.FreeBSD},
+		{a: "anchor \"x\" in quick {\n pass in proto udp\n anchor \"y\" {\n  pass in proto tcp\n }\n}\nblock in all\n", b: "pass in quick proto tcp\nblock in all\n", d: pf.FreeBSDOld},
+		{a: "anchor \"x\" in {\n anchor \"y\" quick {\n  pass in proto udp\n }\n}\nblock in all\n", b: "block in all\n", d: pf.MacOS},
+		{a: "anchor \"x\" in {\n anchor \"y\" quick {\n  pass in proto udp\n }\n block in proto tcp\n}\nblock in all\n", b: "pass in quick proto udp\nblock in all\n", d: pf.MacOS},
+		// A match rule that is quick keeps what was decided.
+		{a: "match in quick proto udp\nblock in all\n", b: "block in all\npass in proto udp\n"},
+		// Answers of routers and of listeners to multicasts are none that need a question.
+		{a: "block in all\npass in inet6 proto icmp6 icmp6-type { routeradv, grouprep, 143 }\n", b: "block in all\npass in inet6 proto icmp6 icmp6-type { routeradv, grouprep, 143 } no state\n", is6: true},
+		// A fragment without a header gets no answer.
+		{a: "block return in proto udp\n", b: "block return in proto udp\nblock drop in proto udp all fragment\n"},
+		// OpenBSD answers questions of ICMP, and FreeBSD none.
+		{a: "block return in inet proto icmp icmp-type timex\n", b: "block drop in inet proto icmp icmp-type timex\n"},
+		{a: "block return in inet proto icmp\n", b: "block drop in inet proto icmp\n", d: pf.FreeBSD},
+		{a: "block return in proto { esp, ah }\n", b: "block drop in proto { esp, ah }\n", d: pf.MacOS},
+		// Where fragments are asked on their own, rules give them no tag, and no other address.
+		{a: "block in all\npass in proto udp all fragment tag A\nblock in all fragment\npass in all tagged A\n", b: "block in all\n", d: pf.FreeBSDOld},
+		{a: "rdr proto udp from any to any -> 10.0.0.1\nblock in all\npass in to 10.0.0.1 fragment\n", b: "block in all\npass in to 10.0.0.1 fragment\n", d: pf.FreeBSDOld},
 	} {
-		if k := kind(t, c.a, c.b, pf.OpenBSD, packet.Input, c.is6, c.opt); k != packet.Equal {
-			t.Errorf("%v:\n%s\n%s", k, c.a, c.b)
+		loads(t, c.d, c.a, c.b)
+		if k := kind(t, c.a, c.b, c.d, packet.Input, c.is6, c.opt); k != packet.Equal {
+			t.Errorf("%v, %v:\n%s\n%s", c.d, k, c.a, c.b)
 		}
 	}
 }

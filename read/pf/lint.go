@@ -133,7 +133,7 @@ func (l *linter) iface(line int, i Iface) {
 
 func (l *linter) rule(r *Rule) {
 	if r.Action == Matches && r.Quick {
-		l.say(r.Line, "leave quick out", "no manual says what becomes of packets behind a match rule that is quick")
+		l.say(r.Line, "leave quick out", "a match rule that is quick ends the evaluation: what was decided before it stays, and no rule behind it is asked")
 	}
 	for _, rate := range r.Rates {
 		if strings.HasPrefix(rate.Name, "max-src-conn") && !slices.Contains(r.Protos, packet.TCP) {

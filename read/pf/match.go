@@ -33,6 +33,10 @@ func (r *reader) ruleCond(s *Rule) packet.Cond {
 		for _, u := range choices(u) {
 			one = append(one, r.unknown(r.condition(s, u), false))
 		}
+		if ofOwner(u) {
+			c = append(c, r.owned(one))
+			continue
+		}
 		c = append(c, one)
 	}
 	return c
@@ -47,12 +51,8 @@ func (r *reader) header(m Match, kind string) packet.All {
 	if m.Fragment {
 		c = append(c, packet.Not{Cond: whole})
 	}
-	if len(m.From.OS) > 0 { // each of a list makes a rule of its own
-		var runs packet.Any
-		for _, o := range m.From.OS {
-			runs = append(runs, r.unknown("the source runs "+o, false))
-		}
-		c = append(c, runs)
+	if len(m.From.OS) > 0 {
+		c = append(c, r.runs(m.From.OS))
 	}
 	return c
 }
@@ -68,9 +68,43 @@ func (r *reader) anchorCond(a *Anchor) packet.Cond {
 		for _, u := range choices(u) {
 			one = append(one, r.unknown(u, false))
 		}
+		if ofOwner(u) {
+			c = append(c, r.owned(one))
+			continue
+		}
 		c = append(c, one)
 	}
 	return c
+}
+
+// ofOwner reports whether a condition is for the owner of a socket.
+func ofOwner(u string) bool { return strings.HasPrefix(u, "user ") || strings.HasPrefix(u, "group ") }
+
+// owned is what a kernel makes of the owner of a socket: for protocols that have none
+// it does not ask, and fragments without a header have none either; before, these were
+// not asked (pf_match_rule, pf_test_fragment).
+func (r *reader) owned(is packet.Cond) packet.Cond {
+	switch r.Dialect {
+	case OpenBSD:
+		return packet.All{whole, packet.Any{packet.Not{Cond: protocol(packet.TCP, packet.UDP)}, is}}
+	case FreeBSD:
+		return packet.All{whole, packet.Any{packet.Not{Cond: protocol(packet.TCP, packet.UDP, packet.SCTP)}, is}}
+	}
+	return packet.Any{packet.Not{Cond: whole}, is}
+}
+
+// runs is a test of the system that the source runs, in a list each one in a rule of its
+// own. It shows in TCP alone; OpenBSD asks nothing else for it.
+func (r *reader) runs(systems []string) packet.Cond {
+	var runs packet.Any
+	for _, o := range systems {
+		runs = append(runs, r.unknown("the source runs "+o, false))
+	}
+	tells := packet.All{protocol(packet.TCP), whole}
+	if r.Dialect == OpenBSD {
+		return append(runs, packet.Not{Cond: tells})
+	}
+	return append(tells, runs)
 }
 
 // ofRule reports whether a condition that no packet tells holds for a packet at one
@@ -100,11 +134,11 @@ func (s *Rule) kind() string {
 	return ""
 }
 
-// replies are the ICMP types that OpenBSD lets no rule with state match
-// (pf_icmp_mapping and pf_test_rule in pf.c).
+// replies are the ICMP types that OpenBSD lets no rule with state match: those that
+// pf_icmp_mapping takes for answers (pf_match_rule in pf.c).
 var replies = map[bool][]uint8{
-	false: {0, 9, 14, 16, 18},
-	true:  {129, 131, 132, 134, 140, 143},
+	false: {0, 9, 14, 16, 18, 34, 36},
+	true:  {129, 140, 200},
 }
 
 func (r *reader) reply() packet.Cond {
@@ -116,7 +150,7 @@ func (r *reader) reply() packet.Cond {
 	for i, t := range replies[r.is6] {
 		rs[i] = packet.Single(packet.Number(uint64(t)))
 	}
-	return packet.All{protocol(p), packet.In{Field: packet.FieldType, Set: packet.NewRanges(rs...)}}
+	return packet.All{protocol(p), whole, packet.In{Field: packet.FieldType, Set: packet.NewRanges(rs...)}}
 }
 
 // types is a test for ICMP types and codes; the protocol is tested elsewhere.
@@ -142,7 +176,7 @@ func (r *reader) match(m Match, kind string) packet.Cond {
 		c = append(c, r.ifaces(m.On, r.dir == Out))
 	}
 	if len(m.Protos) > 0 {
-		c = append(c, protocol(m.Protos...))
+		c = append(c, r.protocols(m.Protos))
 	}
 	if len(m.From.Ports)+len(m.To.Ports) > 0 {
 		c = append(c, whole)
@@ -162,6 +196,25 @@ func (r *reader) match(m Match, kind string) packet.Cond {
 	return c
 }
 
+// ip6Fragment is the number of the header of an IPv6 fragment.
+const ip6Fragment packet.Proto = 44
+
+// headless reports whether a fragment of IPv6 counts as of no protocol but its own, if
+// it is not the first: the kernel reads on no further (pf_walk_header6).
+func (r *reader) headless() bool { return r.is6 && r.Dialect != MacOS }
+
+// protocols is a test for one of some protocols.
+func (r *reader) protocols(ps []packet.Proto) packet.Cond {
+	if !r.headless() {
+		return protocol(ps...)
+	}
+	c := packet.Any{packet.All{whole, protocol(ps...)}}
+	if slices.Contains(ps, ip6Fragment) {
+		c = append(c, packet.Not{Cond: whole})
+	}
+	return c
+}
+
 // flags is a test of TCP's flags, of TCP alone. A pass rule with state and no word
 // on them asks for S/SA.
 func (r *reader) flags(m Match, kind string) packet.Cond {
@@ -173,7 +226,7 @@ func (r *reader) flags(m Match, kind string) packet.Cond {
 		return packet.All{}
 	}
 	return packet.Any{
-		packet.Not{Cond: protocol(packet.TCP)},
+		packet.Not{Cond: r.protocols([]packet.Proto{packet.TCP})},
 		packet.All{whole, packet.Bits{Field: packet.FieldFlags, Mask: packet.Number(uint64(f.Mask)), Value: packet.Number(uint64(f.Set))}},
 	}
 }
@@ -295,11 +348,23 @@ func (r *reader) loopbacks(out bool) packet.Cond {
 func (r *reader) skipped(names []string, out bool) packet.Cond {
 	c := packet.Any{}
 	for _, name := range names {
-		if r.Dialect == MacOS && name == "lo" {
+		switch {
+		case r.Dialect != MacOS || name[len(name)-1] >= '0' && name[len(name)-1] <= '9':
+			c = append(c, r.iface(name, out))
+		case name == "lo":
 			c = append(c, r.loopbacks(out))
-			continue
+		default:
+			c = append(c, units(name, out))
 		}
-		c = append(c, r.iface(name, out))
+	}
+	return c
+}
+
+// units is a test for the interfaces of a driver (pfi_skip_if in pf_if.c of XNU).
+func units(driver string, out bool) packet.Cond {
+	c := packet.Any{packet.Iface{Out: out, Pattern: driver}}
+	for unit := '0'; unit <= '9'; unit++ {
+		c = append(c, packet.Iface{Out: out, Pattern: driver + string(unit) + "*"})
 	}
 	return c
 }

@@ -61,17 +61,27 @@ func (t *translating) rule(s *Translation, guard packet.Cond) {
 	}
 	w := printer{dialect: t.Dialect}
 	w.statement(s)
+	cond := guarded(guard, t.match(m, ""))
+	if t.Dialect.early() { // which translates no fragments
+		cond = packet.All{whole, cond}
+	}
 	step := packet.Step{
-		Cond: guarded(guard, t.match(m, "")), Outcome: packet.OutcomeReturn,
+		Cond: append(slices.Clip(t.not), cond), Outcome: packet.OutcomeReturn,
 		Place: packet.Place{Source: "pf", Chain: t.ruleset(), Line: s.Line, Text: w.b.String()},
 	}
+	step.Writes = t.tag(s.Tag)
 	if s.No {
-		t.not = append(t.not, packet.Not{Cond: step.Cond})
+		if len(step.Writes) > 0 {
+			step.Outcome = packet.OutcomeContinue
+			t.chain.Rules = append(t.chain.Rules, step)
+		}
+		t.not = append(t.not, packet.Not{Cond: cond})
 		return
 	}
-	step.Cond = append(slices.Clip(t.not), step.Cond)
-	step.Writes = t.writes(dst, s.target(dst), step.Place.Text)
-	step.Writes = append(step.Writes, t.tag(s.Tag)...)
+	step.Writes = append(step.Writes, t.writes(dst, s.target(dst), step.Place.Text)...)
+	if t.once() {
+		step.Writes = append(step.Writes, remember(translatedBit))
+	}
 	if s.Pass {
 		step.Outcome = packet.OutcomeAccept
 	}
@@ -177,13 +187,17 @@ func (s *Rule) binatHalves() []*Rule {
 	return halves
 }
 
-// translated is what nat-to and rdr-to of a rule change when it decides.
+// translated is what nat-to and rdr-to of a rule change when it decides, whichever way
+// the packet goes (pf_get_transaddr).
 func (r *reader) translated(s *Rule) []packet.Write {
 	var ws []packet.Write
 	for _, t := range s.Translate {
-		if dst := t.Kind == "rdr-to"; dst == (r.dir == In) && (dst || t.Kind == "nat-to") {
+		if dst := t.Kind == "rdr-to"; dst || t.Kind == "nat-to" {
 			ws = append(ws, r.writes(dst, target{t.To, t.Port, strings.Contains(t.Text, "static-port")}, t.String())...)
 		}
+	}
+	if len(ws) > 0 && r.once() {
+		ws = append(ws, remember(translatedBit))
 	}
 	return ws
 }

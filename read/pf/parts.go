@@ -21,7 +21,8 @@ func (c *Config) apart(lines []Statement) []Statement {
 	for _, s := range lines {
 		switch s := s.(type) {
 		case *Rule:
-			if s.counts() && s.product() <= mostParts {
+			again := c.Dialect == FreeBSD && s.Action == Matches && len(s.Translate) > 0 // of which the second one drops
+			if (again || s.counts()) && s.product() <= mostParts {
 				out = append(out, c.expandRule(s)...)
 				continue
 			}

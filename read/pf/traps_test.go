@@ -249,7 +249,7 @@ func TestLint(t *testing.T) {
 		{"pass in proto udp all keep state (max-src-conn-rate 1/1)", "nothing for other protocols", nil},
 		{"pass in all label 'a\"b'", "unescaped", nil},
 		{"pass in proto tcp to port 2000:1000", "goes backwards", old},
-		{"match in quick all", "no manual says", modern},
+		{"match in quick all", "ends the evaluation", modern},
 	} {
 		for _, d := range dialects {
 			found := pf.Parse(c.text+"\n", d).Lint()

@@ -116,8 +116,15 @@ func (f *filter) cross(c crossing) outcome {
 
 // replies are the ICMP types that OpenBSD lets no rule with state match.
 var replies = map[packet.Proto][]uint8{
-	packet.ICMP:   {0, 9, 14, 16, 18},
-	packet.ICMPv6: {129, 131, 132, 134, 140, 143},
+	packet.ICMP:   {0, 9, 14, 16, 18, 34, 36},
+	packet.ICMPv6: {129, 140, 200},
+}
+
+// noBeginning are those that begin no conversation: what the baseline does not accept
+// of them is not compared.
+var noBeginning = map[packet.Proto][]uint8{
+	packet.ICMP:   {0, 9, 14, 16, 18, 34, 36},
+	packet.ICMPv6: {129, 131, 132, 134, 140, 143, 200},
 }
 
 func (f *filter) matches(r Rule, c crossing, tag string) bool {

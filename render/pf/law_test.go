@@ -106,7 +106,7 @@ func judge(t *testing.T, seen *tally, rs *rules.Ruleset, f *filter, opt Options,
 		opt.Dialect == FreeBSDOld && p.Hook == packet.Forward && rs.Host.Local(p.Src),
 		opt.Dialect == OpenBSD && p.Hook == packet.Forward && (f.inTable(f.tables["never.routed"], p.Dst) || f.inTable(f.tables["never.routed"], p.Src)),
 		p.Proto == packet.ICMP && p.Is6(), p.Proto == packet.ICMPv6 && !p.Is6(),
-		p.Proto.IsICMP() && slices.Contains(replies[p.Proto], p.Type) && rs.Decide(asNew(p), opt.At).Reason != rules.ReasonBaseline:
+		p.Proto.IsICMP() && slices.Contains(noBeginning[p.Proto], p.Type) && rs.Decide(asNew(p), opt.At).Reason != rules.ReasonBaseline:
 		return
 	}
 	at := opt.At
