@@ -12,8 +12,9 @@ import (
 // the decision of the last rule that matched, and above it what is remembered on the
 // way through anchors and translations.
 const (
-	decisionBits  = 20
+	decisionBits  = 22
 	wildcardBit   = decisionBits // the first of them: a child of the wildcard decided
+	stopBit       = 28           // the evaluation is over
 	translatedBit = 29           // the packet has another address
 	quickBit      = 30           // FreeBSD: a quick anchor was entered
 	matchBit      = 31           // before: a rule decided since the last anchor was entered
@@ -43,22 +44,24 @@ func (r *reader) decides(decision packet.Step) []packet.Write {
 	return ws
 }
 
-// last are the cases of some decisions: what was decided last is done, if one of these
-// was it.
-func (r *reader) last(counts func(owner *Anchor) bool) []packet.Step {
-	var cases []packet.Step
-	for i, d := range r.decisions {
-		if counts(r.owners[i]) {
-			d.Cond = packet.Bits{Field: packet.FieldCTMark, Mask: packet.Ones(decisionBits), Value: packet.Number(uint64(i + 1))}
-			cases = append(cases, d)
-		}
-	}
-	return cases
+// last holds if the last rule that matched is one with a number.
+func last(n int) packet.Cond {
+	return packet.Bits{Field: packet.FieldCTMark, Mask: packet.Ones(decisionBits), Value: packet.Number(uint64(n))}
 }
 
-// decided are the cases of all decisions so far, and of none.
+// decided are the cases of all decisions, and of none.
 func (r *reader) decided() []packet.Step {
-	return append(r.last(func(*Anchor) bool { return true }), r.unmatched())
+	var cases []packet.Step
+	for i, d := range r.decisions {
+		d.Cond = last(i + 1)
+		cases = append(cases, d)
+	}
+	return append(cases, r.unmatched())
+}
+
+// stop ends the evaluation under a condition: what was decided last is done.
+func (r *reader) stop(cond packet.Cond) {
+	r.chain.Rules = append(r.chain.Rules, packet.Step{Cond: cond, Writes: []packet.Write{remember(stopBit)}, Outcome: packet.OutcomeReturn})
 }
 
 // filters reports whether a statement makes rules that filter.
@@ -115,7 +118,7 @@ func (r *reader) enter(a *Anchor, cond packet.Cond, followed bool) {
 	r.chain = &packet.Chain{Name: chain.Name + ", " + r.ruleset() + " " + strconv.Itoa(len(r.filter.Chains)), Policy: packet.OutcomeAccept}
 	r.filter.Chains[r.chain.Name] = r.chain
 	step := packet.Step{Cond: cond, Writes: r.entering(a), Outcome: packet.OutcomeJump, Chain: r.chain.Name}
-	chain.Rules = append(chain.Rules, r.tagging(step, a.Tag))
+	chain.Rules = append(chain.Rules, r.tagging(step, a.Tag), packet.Step{Cond: bit(stopBit), Outcome: packet.OutcomeReturn})
 	if a.wild() {
 		r.children(a, body)
 	} else {
@@ -130,7 +133,7 @@ func (r *reader) entering(a *Anchor) []packet.Write {
 	switch {
 	case !r.stops:
 	case r.Dialect.early() && a.wild():
-		return []packet.Write{forget(matchBit), forget(wildcardBit + r.wildcards)}
+		return []packet.Write{forget(matchBit), forget(r.level())}
 	case r.Dialect.early():
 		return []packet.Write{forget(matchBit)}
 	case r.Dialect == FreeBSD && a.Quick:
@@ -141,7 +144,7 @@ func (r *reader) entering(a *Anchor) []packet.Write {
 
 // children reads the anchors that a wildcard is for.
 func (r *reader) children(a *Anchor, body []Statement) {
-	outer, level := r.anchor, wildcardBit+r.wildcards
+	outer, level := r.anchor, r.level()
 	r.wildcards++
 	for i, s := range body {
 		if child, ok := s.(*Anchor); ok && filters(child) {
@@ -152,10 +155,13 @@ func (r *reader) children(a *Anchor, body []Statement) {
 	}
 	r.anchor, r.behind = outer, false
 	r.wildcards--
-	if r.Dialect.early() && a.Quick && len(r.decisions) > 0 {
-		r.chain.Rules = append(r.chain.Rules, packet.Step{Cond: bit(level), Cases: r.decided()})
+	if r.Dialect.early() && a.Quick {
+		r.stop(bit(level))
 	}
 }
+
+// level is where it is remembered of a wildcard: of those that stand in many, together.
+func (r *reader) level() uint { return min(wildcardBit+r.wildcards, stopBit-1) }
 
 func (r *reader) leaveChild(a *Anchor, level uint) {
 	switch {
@@ -173,21 +179,21 @@ func (r *reader) leaveChild(a *Anchor, level uint) {
 // others stand behind it: else the anchor around it says (pf_match_rule,
 // pf_step_out_of_anchor).
 func (r *reader) leave(a *Anchor, followed bool) {
-	var s packet.Step
 	switch {
 	case !r.stops:
-		return
 	case r.Dialect == FreeBSD:
-		s = packet.Step{Cond: bit(quickBit), Cases: r.decided()}
+		r.stop(bit(quickBit))
 	case !a.Quick:
-		return
 	case r.Dialect == OpenBSD:
-		s.Cases = r.last(func(owner *Anchor) bool { return owner == a })
-	case followed && len(r.decisions) > 0:
-		s = packet.Step{Cond: bit(matchBit), Cases: r.decided()}
-	}
-	if len(s.Cases) > 0 {
-		r.chain.Rules = append(r.chain.Rules, s)
+		var own packet.Any
+		for i, owner := range r.owners {
+			if owner == a {
+				own = append(own, last(i+1))
+			}
+		}
+		r.stop(own)
+	case followed:
+		r.stop(bit(matchBit))
 	}
 }
 

@@ -317,13 +317,19 @@ func (r *reader) cross(dir Dir) {
 	r.emit("state", packet.OutcomeAccept, states(packet.Established, packet.Related))
 	r.chain.Rules = append(r.chain.Rules, r.translations(r.Lines)...)
 	r.quick, r.later = nil, nil
+	base := r.chain
+	if r.ordered {
+		r.chain = &packet.Chain{Name: name + ", " + r.ruleset(), Policy: packet.OutcomeAccept}
+		r.filter.Chains[r.chain.Name] = r.chain
+		base.Rules = append(base.Rules, packet.Step{Outcome: packet.OutcomeJump, Chain: r.chain.Name})
+	}
 	r.statements(r.Lines, nil)
 	if r.ordered {
-		r.chain.Rules = append(r.chain.Rules, packet.Step{Cases: r.decided()})
+		base.Rules = append(base.Rules, packet.Step{Cases: r.decided()})
 	} else {
-		r.chain.Rules = slices.Concat(r.chain.Rules, r.quick, reversed(r.later), []packet.Step{r.unmatched()})
+		base.Rules = slices.Concat(base.Rules, r.quick, reversed(r.later), []packet.Step{r.unmatched()})
 	}
-	r.filter.Base = append(r.filter.Base, r.chain)
+	r.filter.Base, r.chain = append(r.filter.Base, base), base
 }
 
 // undecided forgets what rules decided about a packet where it crossed another
@@ -477,7 +483,7 @@ func (r *reader) inOrder(s *Rule, cond packet.Cond, decision packet.Step) {
 		}
 		step.Writes = decision.Writes
 		if s.Quick {
-			step.Cases = r.decided()
+			step.Outcome, step.Writes = packet.OutcomeReturn, append(step.Writes, remember(stopBit))
 		}
 	case s.Quick:
 		step.Outcome, step.Cases, step.Writes = decision.Outcome, decision.Cases, decision.Writes
