@@ -51,14 +51,31 @@ func (b *browser) flags(profile string) []string {
 	}
 }
 
-// run starts the browser for one page; out is what it prints, console what the page said.
-func (b *browser) run(url string, flags ...string) (out string, console []string) {
+// profile makes a directory for one start of the browser. Its processes may write there
+// for a moment after it has ended.
+func (b *browser) profile() (dir string, remove func()) {
 	b.Helper()
-	profile, err := os.MkdirTemp(b.dir, "profile")
+	dir, err := os.MkdirTemp(b.dir, "profile")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer os.RemoveAll(profile)
+	return dir, func() {
+		until := time.Now().Add(10 * time.Second)
+		for err := os.RemoveAll(dir); err != nil; err = os.RemoveAll(dir) {
+			if time.Now().After(until) {
+				b.Error(err)
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// run starts the browser for one page; out is what it prints, console what the page said.
+func (b *browser) run(url string, flags ...string) (out string, console []string) {
+	b.Helper()
+	profile, remove := b.profile()
+	defer remove()
 	args := append(append(b.flags(profile), "--enable-logging=stderr"), flags...)
 	c := exec.CommandContext(b.Context(), "chromium", append(args, url)...)
 	c.WaitDelay = 5 * time.Second

@@ -41,7 +41,8 @@ func (b *browser) open(url string) *devtools {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := exec.CommandContext(b.Context(), "chromium", append(b.flags(b.TempDir()), "--remote-debugging-pipe", "--window-size=1280,1000")...)
+	profile, remove := b.profile()
+	c := exec.CommandContext(b.Context(), "chromium", append(b.flags(profile), "--remote-debugging-pipe", "--window-size=1280,1000")...)
 	c.ExtraFiles = []*os.File{theirIn, theirOut} // as 3 and 4
 	c.WaitDelay = 5 * time.Second
 	if err := c.Start(); err != nil {
@@ -55,6 +56,7 @@ func (b *browser) open(url string) *devtools {
 		d.session = ""
 		d.send("Browser.close", nil)
 		_ = c.Wait()
+		remove()
 		to.Close()
 		from.Close()
 	})
