@@ -65,6 +65,9 @@ func TestNotEqual(t *testing.T) {
 			b: "table <bad> persist\npass in all\nblock in quick from <bad>\npass in proto tcp to port 22 keep state (max-src-conn-rate 5/1, overload <bad>) label x\n"},
 		{a: "pass in all\nblock in quick proto udp from <bad>\npass in proto tcp keep state (max-src-conn 5, overload <bad>)\n",
 			b: "pass in all\npass in proto tcp keep state (max-src-conn 5, overload <bad>)\n"},
+		// Who is over a limit is a source, and no destination is for it.
+		{a: "table <bad> persist\npass in all\nblock in quick to <bad>\npass in proto tcp to port 22 keep state (max-src-conn-rate 5/1, overload <bad>) label x\n",
+			b: "table <bad> persist\npass in all\nblock in quick from <bad>\npass in proto tcp to port 22 keep state (max-src-conn-rate 5/1, overload <bad>) label x\n"},
 		// The zone of an address is the interface of its rule.
 		{a: "block in all\npass in from fe80::1%em0 to any\n", b: "block in all\npass in from fe80::1 to any\n", is6: true},
 		// An IPv4 address within IPv6 is none of IPv4.

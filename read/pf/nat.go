@@ -55,7 +55,6 @@ func (t *translating) statements(lines []Statement, guard packet.Cond) {
 func (t *translating) rule(s *Translation, guard packet.Cond) {
 	dst := t.dir == In
 	m := s.Match
-	m.Family = given(m.Family, s.To)
 	if s.Kind == "binat" && dst {
 		m.From, m.To = Endpoint{Hosts: s.Match.To.Hosts}, Endpoint{Hosts: s.To} // the way back
 	}
