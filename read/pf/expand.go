@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,9 +285,9 @@ func (s *Rule) track() string {
 		case "max-src-conn", "max-src-conn-rate", "max-src-nodes":
 			return "rule"
 		case "source-track":
-			t = firstOf(value, "global")
+			t = cmp.Or(value, "global")
 		case "max-src-states":
-			t = firstOf(t, "global")
+			t = cmp.Or(t, "global")
 		}
 	}
 	return t

@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -175,7 +176,7 @@ func (r *reader) surveyIn(anchor string, lines []Statement) {
 // within is the path of an anchor that stands in another, from the main rules on.
 // What a wildcard is for stands beside its star: pfctl prints "x/y" as y in "x/*".
 func within(outer string, a *Anchor) string {
-	name := firstOf(a.Name, a.made)
+	name := cmp.Or(a.Name, a.made)
 	if rest, absolute := strings.CutPrefix(name, "/"); absolute {
 		return rest
 	}
@@ -629,7 +630,7 @@ func (r *reader) withinLimits(s *Rule, place packet.Place) []packet.Step {
 	var cases []packet.Step
 	for _, rate := range s.Rates {
 		if rate.Overload == "" {
-			over := r.unknown(fmt.Sprintf("rule `%s` is over its %s %d", firstOf(s.Label, place.Text), rate.Name, rate.Count), false)
+			over := r.unknown(fmt.Sprintf("rule `%s` is over its %s %d", cmp.Or(s.Label, place.Text), rate.Name, rate.Count), false)
 			cases = append(cases, packet.Step{Cond: over, Outcome: packet.OutcomeDrop, Place: place})
 		}
 	}

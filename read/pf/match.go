@@ -29,17 +29,21 @@ func (r *reader) ruleCond(s *Rule) packet.Cond {
 		c = append(c, packet.Not{Cond: r.reply()})
 	}
 	for _, u := range s.Unknown {
-		var one packet.Any
-		for _, u := range choices(u) {
-			one = append(one, r.unknown(r.condition(s, u), false))
-		}
-		if ofOwner(u) {
-			c = append(c, r.owned(one))
-			continue
-		}
-		c = append(c, one)
+		c = append(c, r.untold(u, func(u string) string { return r.condition(s, u) }))
 	}
 	return c
+}
+
+// untold is a condition that no packet tells, of a list one of them, each by its name.
+func (r *reader) untold(u string, name func(string) string) packet.Cond {
+	var one packet.Any
+	for _, choice := range choices(u) {
+		one = append(one, r.unknown(name(choice), false))
+	}
+	if ofOwner(u) {
+		return r.owned(one)
+	}
+	return one
 }
 
 // header is the conditions of a rule that packets tell, and what nobody knows of them.
@@ -61,18 +65,12 @@ func (r *reader) header(m Match, kind string) packet.All {
 func (r *reader) anchorCond(a *Anchor) packet.Cond {
 	c := r.header(a.Match, "")
 	for _, u := range a.Unknown {
-		if ofRule(u) {
-			u = fmt.Sprintf("%s of the anchor on line %d", u, a.Line)
-		}
-		var one packet.Any
-		for _, u := range choices(u) {
-			one = append(one, r.unknown(u, false))
-		}
-		if ofOwner(u) {
-			c = append(c, r.owned(one))
-			continue
-		}
-		c = append(c, one)
+		c = append(c, r.untold(u, func(u string) string {
+			if ofRule(u) {
+				u = fmt.Sprintf("%s of the anchor on line %d", u, a.Line)
+			}
+			return u
+		}))
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -210,7 +211,7 @@ func (p *parser) owners() []string {
 	}
 	p.items(func() {
 		op := p.takeOne("!=", "<=", ">=", "<", ">", "=")
-		w := firstOf(op, "=") + " " + owner()
+		w := cmp.Or(op, "=") + " " + owner()
 		if between := p.takeOne("><", "<>"); between != "" {
 			if op != "" {
 				p.refuse("%q cannot stand with %q", between, op)

@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -362,7 +363,7 @@ func (w *printer) rule(r *Rule) []string {
 	case Matches:
 		ws.add(true, "match")
 	default:
-		ws.add(true, strings.TrimSuffix("block "+firstOf(r.Answer, "drop"), " "))
+		ws.add(true, strings.TrimSuffix("block "+cmp.Or(r.Answer, "drop"), " "))
 	}
 	w.head(&ws, r.Match)
 	ws.add(r.Route != "" && w.dialect != OpenBSD, r.Route)
@@ -397,13 +398,6 @@ func (w *printer) rule(r *Rule) []string {
 	return ws
 }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 func (w *printer) icmp(r *Match) string {
 	word, names, codes := "icmp-type ", icmpTypes, icmpCodes
 	if r.Family == Inet6 {
@@ -421,7 +415,7 @@ func (w *printer) icmp(r *Match) string {
 func (w *printer) state(ws *words, r *Rule) {
 	kept := [...]string{KeepState: "keep state", ModulateState: "modulate state", SynproxyState: "synproxy state", NoState: "no state"}[r.State]
 	if len(r.Options) > 0 {
-		kept = firstOf(kept, "keep state") + " (" + strings.Join(r.Options, ", ") + ")"
+		kept = cmp.Or(kept, "keep state") + " (" + strings.Join(r.Options, ", ") + ")"
 	}
 	ws.add(kept != "", kept)
 }

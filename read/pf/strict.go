@@ -1,6 +1,7 @@
 package pf
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,13 +25,6 @@ func (p *parser) tag() string {
 		p.refuse("the tag %q is longer than %d bytes", s, longestLabel)
 	}
 	return s
-}
-
-func firstFamily(a, b Family) Family {
-	if a != AnyFamily {
-		return a
-	}
-	return b
 }
 
 // only reports whether a rule names protocols, and none but these.
@@ -64,7 +58,7 @@ func (p *parser) strict(r *Rule) {
 		p.refuse("a rule with nat-to or rdr-to must say its direction")
 	case has("nat-to", "rdr-to", "binat-to") && r.Action != Matches && !kept:
 		p.refuse("translations are for match rules, and pass rules that keep state")
-	case firstFamily(r.family(), r.addressFamily()) == Inet6 && slices.ContainsFunc(r.Effects, ofInet):
+	case cmp.Or(r.family(), r.addressFamily()) == Inet6 && slices.ContainsFunc(r.Effects, ofInet):
 		p.refuse("no-df and random-id are for inet")
 	}
 	p.strictDivert(r)
